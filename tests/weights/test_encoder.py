@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from tests.conftest import CPU
+from weights.encoder import Encoder
+from weights.load import load_generator
+
+
+def test_state_survives_and_larger_pictures_are_averaged():
+    encoder = Encoder({32: 4, 16: 4, 8: 6, 4: 6}, 12)
+    again = Encoder.from_state(encoder.state_dict())
+    x = torch.randn(2, 3, 32, 32)
+    w = encoder(x)
+    assert encoder.size == 32
+    assert torch.equal(again(x), w)
+    assert torch.allclose(encoder(x.repeat_interleave(2, 2).repeat_interleave(2, 3)), w, atol=1e-5)
+    assert torch.allclose(w.mean(dim=1), torch.zeros(2), atol=1e-5)
+    assert torch.allclose(w.var(dim=1, unbiased=False), torch.ones(2), atol=1e-3)
+
+
+@torch.no_grad()
+def test_embedded_encoder_knows_the_embedded_generator():
+    generator = load_generator(device=CPU)
+    assert generator.encoder is not None
+    z = torch.randn(8, generator.network.config.z_dim, generator=torch.Generator().manual_seed(0))
+    images = generator.network(z, truncation_psi=0.7)
+    w = generator.encoder(images)
+    again = generator.network.synthesis(w[:, None].repeat(1, generator.network.config.num_ws, 1))
+    own = (again - images).square().mean()
+    others = (again.roll(1, dims=0) - images).square().mean()
+    assert own < 0.35 * others
+
+
+def test_other_state_is_refused():
+    with pytest.raises(KeyError):
+        Encoder.from_state({"trunk.rgb.8.weight": torch.zeros(1)})

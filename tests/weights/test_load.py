@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from tests.conftest import CPU, tiny_generator, tiny_ws
+from weights.errors import InvalidFile, InvalidInput
+from weights.formats import native
+from weights.load import EMBEDDED, load_generator
+
+
+def test_embedded_generator():
+    generator = load_generator(EMBEDDED, device=CPU)
+    assert (generator.size, generator.frame, generator.license) == (128, "ffhq", "CC-BY-NC-SA-4.0")
+    assert generator.encoder is not None
+    assert 0.3 < generator.spread < 1
+    assert not any(p.requires_grad for p in generator.network.parameters())
+
+
+def test_own_file_gives_the_same_pictures(tmp_path):
+    network = tiny_generator(16, conv_clamp=256.0)
+    path = tmp_path / "mine.safetensors"
+    native.write(path, network.state_dict(), {"frame": "center", "conv_clamp": "256"})
+    loaded = load_generator(path, device=CPU)
+    assert (loaded.name, loaded.frame, loaded.encoder) == ("mine", "center", None)
+    assert loaded.network.config == network.config
+    ws = tiny_ws(network)
+    assert torch.equal(loaded.network.synthesis(ws), network.synthesis(ws))
+
+
+def test_the_frame_can_be_given(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    native.write(path, tiny_generator(16).state_dict(), {})
+    assert load_generator(path, device=CPU).frame == "center"
+    assert load_generator(path, device=CPU, frame="ffhq").frame == "ffhq"
+
+
+def test_unknown_name():
+    with pytest.raises(InvalidInput, match="'nobody'"):
+        load_generator("nobody", device=CPU)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04.", b"\xff" * 100, b"<html></html>"])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(InvalidFile):
+        load_generator(path, device=CPU)
+
+
+def test_safetensors_of_something_else(tmp_path):
+    path = tmp_path / "file.safetensors"
+    native.write(path, {"a": torch.zeros(3)}, {})
+    with pytest.raises(InvalidFile, match="no StyleGAN2 generator"):
+        load_generator(path, device=CPU)
+
+
+def test_unknown_frame_in_a_file(tmp_path):
+    path = tmp_path / "file.safetensors"
+    native.write(path, tiny_generator(16).state_dict(), {"frame": "oval"})
+    with pytest.raises(InvalidFile, match="'oval'"):
+        load_generator(path, device=CPU)

@@ -1,0 +1,1 @@
+"""StyleGAN2 networks, their files, and where files are kept."""

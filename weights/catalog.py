@@ -1,0 +1,82 @@
+"""What can be fetched: catalog.toml as data classes."""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from weights.errors import WeightsMissing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Url:
+    """A file at an http(s) address."""
+
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageMember:
+    """A file inside the source archive of a package on the package index."""
+
+    package: str
+    version: str
+    archive_sha256: str
+    member: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A file that can be fetched.
+
+    Attributes:
+        name: what users call it.
+        file: its name in the cache.
+        kind: what it is for.
+        shows: one line for people.
+        license: its licence, in words or as an SPDX expression.
+        noncommercial: the licence forbids commercial use.
+        sources: where it is, tried in order.
+        sha256: hash of the content; None where nobody published one.
+        bytes: size; None where unknown.
+    """
+
+    name: str
+    file: str
+    kind: str
+    shows: str
+    license: str
+    sources: tuple[Url | PackageMember, ...]
+    noncommercial: bool = False
+    sha256: str | None = None
+    bytes: int | None = None
+
+
+@cache
+def catalog() -> dict[str, Entry]:
+    """Return every entry by its name."""
+    data = tomllib.loads(Path(__file__).with_name("catalog.toml").read_text())
+    packages = data["packages"]
+
+    def source(raw: dict[str, str]) -> Url | PackageMember:
+        if "url" in raw:
+            return Url(url=raw["url"])
+        package = packages[raw["package"]]
+        return PackageMember(**raw, version=package["version"], archive_sha256=package["sha256"])
+
+    return {
+        name: Entry(name=name, **{**raw, "sources": tuple(source(s) for s in raw["sources"])})
+        for name, raw in data["weights"].items()
+    }
+
+
+def lookup(name: str) -> Entry:
+    """Return the entry called `name`.
+
+    Raises:
+        WeightsMissing: there is none.
+    """
+    try:
+        return catalog()[name]
+    except KeyError:
+        raise WeightsMissing(f"No weights are called {name!r}: choose from {', '.join(catalog())}.") from None

@@ -1,0 +1,1 @@
+"""One reader a file format; no reader runs code out of a file."""

@@ -1,0 +1,437 @@
+"""StyleGAN2: mapping and synthesis (Karras et al., Analyzing and improving the image quality of StyleGAN, 2020).
+
+Parameter names are those of NVIDIA's checkpoints. The arithmetic is written for any device and no custom
+kernel: styles scale the activations instead of the weights (section 2.2 of the paper shows the two equal),
+so that the samples of a batch share one convolution and frozen weights need no gradient of their own.
+What depends on the weights alone is computed once and kept until they change.
+"""
+
+import math
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingABC
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NoiseMode = Literal["const", "random", "none"]
+
+SQRT2 = math.sqrt(2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """The shape of a StyleGAN2 generator.
+
+    Attributes:
+        channels: of the blocks at 4, 8, 16, ... pixels; their number fixes the picture's size.
+        z_dim: width of z.
+        w_dim: width of w.
+        mapping_layers: depth of the mapping network.
+        c_dim: number of classes; 0 for an unconditional generator.
+        conv_clamp: activations are clamped to ±conv_clamp; None for never.
+    """
+
+    channels: tuple[int, ...]
+    z_dim: int = 512
+    w_dim: int = 512
+    mapping_layers: int = 8
+    c_dim: int = 0
+    conv_clamp: float | None = None
+
+    @property
+    def size(self) -> int:
+        """Height and width of the picture in pixels."""
+        return 2 ** (len(self.channels) + 1)
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """Resolutions of the blocks: 4, 8, ..., size."""
+        return tuple(4 << i for i in range(len(self.channels)))
+
+    @property
+    def num_ws(self) -> int:
+        """Rows of W+: one a convolution, and one for the last ToRGB layer."""
+        return 2 * len(self.channels)
+
+    @classmethod
+    def from_state(cls, state: MappingABC[str, Tensor], *, conv_clamp: float | None = None) -> "GeneratorConfig":
+        """Read the shape off a state dict with NVIDIA's names; `conv_clamp` leaves no trace in one.
+
+        Raises:
+            KeyError: a parameter that every StyleGAN2 generator has is not there.
+        """
+        resolutions: list[int] = []
+        while f"synthesis.b{4 << len(resolutions)}.conv1.weight" in state:
+            resolutions.append(4 << len(resolutions))
+        depth = 0
+        while f"mapping.fc{depth}.weight" in state:
+            depth += 1
+        embed = state.get("mapping.embed.weight")
+        c_dim = 0 if embed is None else embed.shape[1]
+        first = state["mapping.fc0.weight"].shape[1]
+        return cls(
+            channels=tuple(state[f"synthesis.b{r}.conv1.weight"].shape[0] for r in resolutions),
+            w_dim=state["synthesis.b4.conv1.affine.weight"].shape[1],
+            z_dim=first if embed is None else first - embed.shape[0],
+            mapping_layers=depth,
+            c_dim=c_dim,
+            conv_clamp=conv_clamp,
+        )
+
+
+class FullyConnected(nn.Module):
+    """A linear layer with equalised learning rate (Karras et al. 2018, section 4.1), optionally leaky ReLU."""
+
+    def __init__(
+        self, n_in: int, n_out: int, *, activate: bool = False, lr_multiplier: float = 1.0, bias: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(n_out, n_in) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((n_out,), float(bias)))
+        self.weight_gain = lr_multiplier / math.sqrt(n_in)
+        self.bias_gain = lr_multiplier
+        self.activate = activate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, n_in) -> (N, n_out)."""
+        x = F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+        return F.leaky_relu(x, 0.2) * SQRT2 if self.activate else x
+
+
+class Mapping(nn.Module):
+    """z, and the class of a conditional generator, to w."""
+
+    w_avg: Tensor
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        n_in = config.z_dim
+        if config.c_dim:
+            self.embed = FullyConnected(config.c_dim, config.w_dim)
+            n_in += config.w_dim
+        for i in range(config.mapping_layers):
+            layer = FullyConnected(n_in if i == 0 else config.w_dim, config.w_dim, activate=True, lr_multiplier=0.01)
+            setattr(self, f"fc{i}", layer)
+        self.register_buffer("w_avg", torch.zeros(config.w_dim))
+
+    def forward(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        *,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> Tensor:
+        """Map z to rows of w.
+
+        Args:
+            z: (N, z_dim), normal.
+            c: (N, c_dim) one-hot classes, for a conditional generator; zeros when left out.
+            truncation_psi: 1 for none, 0 for the mean w (Karras et al. 2019, appendix B).
+            truncation_cutoff: truncate the first rows only; None for all.
+
+        Returns:
+            ws (N, num_ws, w_dim).
+        """
+        x = _normalise_second_moment(z)
+        if self.config.c_dim:
+            c = z.new_zeros(len(z), self.config.c_dim) if c is None else c
+            x = torch.cat([x, _normalise_second_moment(self.embed(c))], dim=1)
+        for i in range(self.config.mapping_layers):
+            x = getattr(self, f"fc{i}")(x)
+        ws = x[:, None].repeat(1, self.config.num_ws, 1)
+        if truncation_psi == 1:
+            return ws
+        cutoff = self.config.num_ws if truncation_cutoff is None else truncation_cutoff
+        return torch.cat([self.w_avg.lerp(ws[:, :cutoff], truncation_psi), ws[:, cutoff:]], dim=1)
+
+    @torch.no_grad()
+    def spread(self, *, samples: int = 4096, seed: int = 0) -> float:
+        """Root mean square of w - w_avg over all elements of `samples` random w: the scale of steps in W."""
+        random = torch.Generator().manual_seed(seed)
+        z = torch.randn(samples, self.config.z_dim, generator=random, device="cpu").to(self.w_avg)
+        return float((self(z)[:, 0] - self.w_avg).square().mean().sqrt())
+
+
+def _normalise_second_moment(x: Tensor) -> Tensor:
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+
+def binomial_filter() -> Tensor:
+    """The 4 x 4 low-pass of every resampling step, outer product of [1, 3, 3, 1] / 8."""
+    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    return torch.outer(taps, taps)
+
+
+class Kernel(NamedTuple):
+    """What a modulated convolution needs of its weight.
+
+    Attributes:
+        weight: (out, in, k, k), scaled, in the dtype of the convolution, channels last.
+        squared: (out, in), the scaled weight squared and summed over k x k, for demodulation.
+    """
+
+    weight: Tensor
+    squared: Tensor
+
+
+class SynthesisLayer(nn.Module):
+    """A modulated 3 x 3 convolution with noise, bias and leaky ReLU; `up` doubles the resolution first."""
+
+    noise_const: Tensor
+    resample_filter: Tensor
+
+    def __init__(self, n_in: int, n_out: int, resolution: int, config: GeneratorConfig, *, up: bool = False) -> None:
+        super().__init__()
+        self.up = up
+        self.conv_clamp = config.conv_clamp
+        self.weight_gain = 1 / math.sqrt(n_in * 9)
+        self.affine = FullyConnected(config.w_dim, n_in, bias=1)
+        self.weight = nn.Parameter(torch.randn(n_out, n_in, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(n_out))
+        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("resample_filter", binomial_filter())
+        self._kept: tuple[object, Kernel] | None = None
+
+    def kernel(self, dtype: torch.dtype) -> Kernel:
+        """Return the weight as the convolution wants it; a frozen weight is prepared once."""
+        if self.weight.requires_grad:
+            return self._prepare(dtype)
+        key = (dtype, self.weight.data_ptr(), self.weight._version)
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, self._prepare(dtype)
+        return self._kept[1]
+
+    def _prepare(self, dtype: torch.dtype) -> Kernel:
+        weight = self.weight * self.weight_gain
+        squared = weight.square().sum(dim=[2, 3])
+        weight = weight.transpose(0, 1) if self.up else weight
+        return Kernel(weight.to(dtype).contiguous(memory_format=torch.channels_last), squared)
+
+    def modulation(self, w: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Map w (N, w_dim) to factors of the input (N, in, 1, 1) and of the output (N, out, 1, 1).
+
+        The second one demodulates (equation 3 of the paper); it includes the gain of the activation.
+        """
+        style = self.affine(w)
+        demodulation = (style.square() @ self.kernel(dtype).squared.t() + 1e-8).rsqrt() * SQRT2
+        return style.to(dtype)[:, :, None, None], demodulation.to(dtype)[:, :, None, None]
+
+    def convolve(self, x: Tensor, *, valid: bool = False) -> Tensor:
+        """Convolve without modulation.
+
+        Args:
+            x: (N, in, H, W).
+            valid: take x for a piece of a larger map and return only what does not depend on the rest of it.
+
+        Returns:
+            (N, out, H, W), or (N, out, 2H, 2W) where `up`; for a piece 2 or 4 pixels less.
+        """
+        weight = self.kernel(x.dtype).weight
+        padding = 0 if valid else 1
+        if not self.up:
+            return F.conv2d(x, weight, padding=padding)
+        x = F.conv_transpose2d(x, weight, stride=2)
+        x = x[:, :, 1:-1, 1:-1] if valid else x
+        taps = (self.resample_filter * 4).to(x.dtype)[None, None].expand(x.shape[1], 1, 4, 4)
+        return F.conv2d(x, taps.contiguous(), padding=padding, groups=x.shape[1])
+
+    def noise(self, mode: NoiseMode, n: int, dtype: torch.dtype, random: torch.Generator | None) -> Tensor | None:
+        """Return the scaled noise, (1 or N, 1, H, W), or None for none."""
+        if mode == "none":
+            return None
+        noise = self.noise_const[None, None]
+        if mode == "random":
+            noise = torch.randn(n, 1, *self.noise_const.shape, generator=random, device=noise.device, dtype=noise.dtype)
+        return (noise * self.noise_strength).to(dtype)
+
+    def activate(self, x: Tensor, demodulation: Tensor, noise: Tensor | None) -> Tensor:
+        """Demodulate, add noise and bias, and apply the activation; x is overwritten where autograd allows."""
+        # leaky ReLU commutes with a positive gain: sqrt(2) goes into the three summands before it.
+        bias = (self.bias * SQRT2).to(x.dtype)[None, :, None, None]
+        x = torch.addcmul(bias, x, demodulation)
+        if noise is not None:
+            x = x.add_(noise * SQRT2)
+        x = F.leaky_relu_(x, 0.2)
+        return x if self.conv_clamp is None else x.clamp(-self.conv_clamp, self.conv_clamp)
+
+    def forward(
+        self,
+        x: Tensor,
+        w: Tensor,
+        *,
+        noise_mode: NoiseMode = "const",
+        random: torch.Generator | None = None,
+    ) -> Tensor:
+        """x (N, in, H, W), w (N, w_dim) -> (N, out, H, W), twice the size where `up`; in x's dtype."""
+        scale, demodulation = self.modulation(w, x.dtype)
+        noise = self.noise(noise_mode, len(x), x.dtype, random)
+        return self.activate(self.convolve(x * scale), demodulation, noise)
+
+
+class ToRGB(nn.Module):
+    """A modulated 1 x 1 convolution to RGB, without demodulation."""
+
+    def __init__(self, n_in: int, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.conv_clamp = config.conv_clamp
+        self.weight_gain = 1 / math.sqrt(n_in)
+        self.affine = FullyConnected(config.w_dim, n_in, bias=1)
+        self.weight = nn.Parameter(torch.randn(3, n_in, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(3))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """x (N, in, H, W), w (N, w_dim) -> RGB (N, 3, H, W) in the parameters' dtype."""
+        style = (self.affine(w) * self.weight_gain).to(x.dtype)[:, :, None, None]
+        rgb = F.conv2d(x * style, self.weight.to(x.dtype)).to(self.bias.dtype)
+        rgb = rgb + self.bias[None, :, None, None]
+        return rgb if self.conv_clamp is None else rgb.clamp(-self.conv_clamp, self.conv_clamp)
+
+
+class SynthesisBlock(nn.Module):
+    """The layers at one resolution."""
+
+    resample_filter: Tensor
+
+    def __init__(self, n_in: int, n_out: int, resolution: int, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.resolution = resolution
+        if resolution == 4:
+            self.const = nn.Parameter(torch.randn(n_out, 4, 4))
+        else:
+            self.conv0 = SynthesisLayer(n_in, n_out, resolution, config, up=True)
+        self.conv1 = SynthesisLayer(n_out, n_out, resolution, config)
+        self.torgb = ToRGB(n_out, config)
+        self.register_buffer("resample_filter", binomial_filter())
+
+    def upsample(self, image: Tensor) -> Tensor:
+        """Double an RGB picture (N, 3, H, W) for the skip connection (figure 7b of the paper)."""
+        taps = (self.resample_filter * 4).to(image.dtype)[None, None].expand(3, 1, 4, 4)
+        return F.conv_transpose2d(image, taps.contiguous(), stride=2, padding=1, groups=3)
+
+
+class Synthesis(nn.Module):
+    """Rows of w to a picture."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        n_in = config.channels[0]
+        for resolution, n_out in zip(config.resolutions, config.channels, strict=True):
+            setattr(self, f"b{resolution}", SynthesisBlock(n_in, n_out, resolution, config))
+            n_in = n_out
+
+    @property
+    def blocks(self) -> tuple[SynthesisBlock, ...]:
+        """The blocks from 4 px up."""
+        return tuple(getattr(self, f"b{r}") for r in self.config.resolutions)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """The row of W+ that each layer takes its style from, by the layer's name, in order of computation."""
+        rows: dict[str, int] = {}
+        row = 0
+        for r in self.config.resolutions:
+            for layer in ("conv1",) if r == 4 else ("conv0", "conv1"):
+                rows[f"b{r}.{layer}"], row = row, row + 1
+            rows[f"b{r}.torgb"] = row  # which the next block's first convolution shares
+        return rows
+
+    def forward(
+        self,
+        ws: Tensor,
+        *,
+        noise_mode: NoiseMode = "const",
+        dtype: torch.dtype | None = None,
+        random: torch.Generator | None = None,
+    ) -> Tensor:
+        """Render pictures.
+
+        Args:
+            ws: (N, num_ws, w_dim).
+            noise_mode: the fixed noise maps, fresh noise, or none.
+            dtype: of the convolutions; None for that of the parameters.
+            random: source of fresh noise.
+
+        Returns:
+            RGB (N, 3, size, size), about [-1, 1], in the parameters' dtype.
+        """
+        rows = self.rows
+        image: Tensor | None = None
+        for block, x in self._walk(ws, noise_mode, dtype, random, self.config.size):
+            rgb = block.torgb(x, ws[:, rows[f"b{block.resolution}.torgb"]])
+            image = rgb if image is None else rgb + block.upsample(image)
+        assert image is not None
+        return image
+
+    def features(
+        self,
+        ws: Tensor,
+        resolution: int,
+        *,
+        noise_mode: NoiseMode = "const",
+        dtype: torch.dtype | None = None,
+        random: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the output of the block at `resolution`, (N, C, resolution, resolution), and compute no more.
+
+        Raises:
+            ValueError: the generator has no such block.
+        """
+        if resolution not in self.config.resolutions:
+            raise ValueError(f"resolution must be one of {self.config.resolutions}, got {resolution}")
+        *_, (_, x) = self._walk(ws, noise_mode, dtype, random, resolution)
+        return x
+
+    def _walk(
+        self,
+        ws: Tensor,
+        noise_mode: NoiseMode,
+        dtype: torch.dtype | None,
+        random: torch.Generator | None,
+        last: int,
+    ) -> Iterator[tuple[SynthesisBlock, Tensor]]:
+        """Yield each block up to resolution `last` with its output."""
+        rows = self.rows
+        x = self.blocks[0].const[None].expand(len(ws), -1, -1, -1)
+        x = x.to(dtype or x.dtype).contiguous(memory_format=torch.channels_last)
+        for block in self.blocks:
+            name = f"b{block.resolution}"
+            if block.resolution > 4:
+                x = block.conv0(x, ws[:, rows[f"{name}.conv0"]], noise_mode=noise_mode, random=random)
+            x = block.conv1(x, ws[:, rows[f"{name}.conv1"]], noise_mode=noise_mode, random=random)
+            yield block, x
+            if block.resolution == last:
+                return
+
+
+class Generator(nn.Module):
+    """A StyleGAN2 generator: `mapping` and `synthesis`."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mapping = Mapping(config)
+        self.synthesis = Synthesis(config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.mapping.w_avg.device
+
+    def forward(
+        self,
+        z: Tensor,
+        c: Tensor | None = None,
+        *,
+        truncation_psi: float = 1.0,
+        noise_mode: NoiseMode = "const",
+    ) -> Tensor:
+        """z (N, z_dim), classes c (N, c_dim) -> RGB (N, 3, size, size), about [-1, 1]."""
+        images: Tensor = self.synthesis(self.mapping(z, c, truncation_psi=truncation_psi), noise_mode=noise_mode)
+        return images
