@@ -1,0 +1,1 @@
+"""Inversion: from an aligned crop to the latent that shows it."""

@@ -1,0 +1,184 @@
+"""An inversion: the code of a photo's crop, what was tuned for it, and its file.
+
+The file is safetensors: `w`, `alignment`, and `difference.NAME` for what pivotal tuning changed; the rest is in
+the metadata. It holds nothing of the photo but where it was and its hash.
+"""
+
+import dataclasses
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from inversion.perceptual import Lpips
+from inversion.pivotal import tune, with_difference
+from inversion.project import Callback, Objective, project
+from inversion.settings import InversionSettings, TuningSettings
+from weights.errors import InvalidFile
+from weights.formats import native
+from weights.generator import Generator
+from weights.load import LoadedGenerator
+
+VERSION = 1
+KIND = "photodrag-inversion"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Inversion:
+    """The code of a crop.
+
+    Attributes:
+        w: (1, num_ws, w_dim) float32.
+        difference: of the tuned synthesis network, float16 by name; empty where it was not tuned.
+        generator: name of the generator.
+        generator_sha256: of its file.
+        loss: LPIPS plus the weighted mean squared error, by the settings' backbone.
+        steps: made in each phase: `project`, `tune`.
+        completed: False where a callback or the clock stopped it.
+        settings: of the projection and of the tuning.
+        alignment: (2, 3) float64, maps (x, y, 1) of the crop to (x, y) of the photo; None where unknown.
+        photo: the photo's path as seen from the inversion's file; empty where unknown.
+        photo_sha256: of the photo's file; empty where unknown.
+    """
+
+    w: Tensor
+    difference: dict[str, Tensor]
+    generator: str
+    generator_sha256: str
+    loss: float
+    steps: dict[str, int]
+    completed: bool
+    settings: dict[str, dict[str, object]]
+    alignment: Tensor | None = None
+    photo: str = ""
+    photo_sha256: str = ""
+
+    def network(self, generator: LoadedGenerator) -> Generator:
+        """Return the network that shows the photo at `w`: the generator's own, or a tuned copy."""
+        return with_difference(generator.network, self.difference) if self.difference else generator.network
+
+    def write(self, path: Path) -> None:
+        """Write the inversion's file; it is there whole or not at all."""
+        tensors = {"w": self.w} | {f"difference.{name}": change for name, change in self.difference.items()}
+        if self.alignment is not None:
+            tensors["alignment"] = self.alignment
+        fields = {f.name for f in dataclasses.fields(self)} - {"w", "difference", "alignment"}
+        about = {name: getattr(self, name) for name in sorted(fields)}
+        native.write(path, tensors, {"kind": KIND, "version": str(VERSION), "inversion": json.dumps(about)})
+
+
+def read_inversion(path: Path) -> Inversion:
+    """Read an inversion's file.
+
+    Raises:
+        InvalidFile: it is damaged, of another version, or something else.
+    """
+    tensors, metadata = native.read(path, keep_dtype=True)
+    if metadata.get("kind") != KIND:
+        raise InvalidFile(f"{path} is no inversion: make one with `photodrag invert`.")
+    if metadata.get("version") != str(VERSION):
+        raise InvalidFile(
+            f"{path} was written by another version of Photodrag (format {metadata.get('version')!r}, "
+            f"not {VERSION}): invert the photo again."
+        )
+    try:
+        about = json.loads(metadata["inversion"])
+        w, alignment = tensors.pop("w"), tensors.pop("alignment", None)
+        difference = {name.removeprefix("difference."): change for name, change in tensors.items()}
+        inversion = Inversion(w=w, difference=difference, alignment=alignment, **about)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidFile(f"{path} is a damaged inversion ({error}): invert the photo again.") from error
+    if w.ndim != 3 or w.shape[0] != 1 or not bool(w.isfinite().all()):
+        raise InvalidFile(f"{path} is a damaged inversion (its code is {tuple(w.shape)}): invert the photo again.")
+    return inversion
+
+
+def check_generator(inversion: Inversion, generator: LoadedGenerator, *, name: str) -> None:
+    """Make sure that an inversion was made for a generator; `name` is what errors call the inversion.
+
+    Raises:
+        InvalidFile: it was made for another one.
+    """
+    config = generator.network.config
+    if inversion.generator_sha256 != generator.sha256:
+        raise InvalidFile(
+            f"{name} was made for the generator {inversion.generator!r}, not for {generator.name!r}: "
+            "choose that one with --generator, or invert the photo again."
+        )
+    names = dict(generator.network.synthesis.state_dict())
+    fits = all(k in names and names[k].shape == v.shape for k, v in inversion.difference.items())
+    if tuple(inversion.w.shape) != (1, config.num_ws, config.w_dim) or not fits:
+        raise InvalidFile(f"{name} does not fit the generator it was made for: invert the photo again.")
+
+
+def invert(
+    generator: LoadedGenerator,
+    crop: Tensor,
+    *,
+    lpips: Lpips,
+    settings: InversionSettings | None = None,
+    tuning: TuningSettings | None = None,
+    weight: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    callback: Callback | None = None,
+) -> Inversion:
+    """Invert a crop: project it, and tune the generator where asked to.
+
+    Args:
+        generator: to invert into; it is not changed.
+        crop: RGB (1, 3, size, size) in [-1, 1].
+        lpips: of the settings' backbone.
+        settings: of the projection; None for the defaults.
+        tuning: of the pivotal tuning; None for the defaults, which is none.
+        weight: (1, 1, size, size), mean 1, where the picture counts; None for everywhere alike.
+        dtype: of the convolutions.
+        seed: of what is random.
+        callback: told of each step.
+    """
+    settings, tuning = settings or InversionSettings(), tuning or TuningSettings()
+    deadline = time.monotonic() + settings.time_limit if settings.time_limit else math.inf
+    found = project(
+        generator.network,
+        crop,
+        spread=generator.spread,
+        lpips=lpips,
+        settings=settings,
+        encoder=generator.encoder,
+        weight=weight,
+        dtype=dtype,
+        seed=seed,
+        deadline=deadline,
+        callback=callback,
+    )
+    loss, steps, completed = float(found.loss[0]), {"project": found.steps}, found.completed
+    original = generator.network.synthesis
+    difference = {name: (noise - original.get_buffer(name)).half() for name, noise in found.noise.items()}
+    if tuning.tune and completed:
+        tuned = tune(
+            generator.network,
+            found.w,
+            Objective(crop, lpips, settings, weight),
+            spread=generator.spread,
+            settings=tuning,
+            start=difference,
+            dtype=dtype,
+            seed=seed,
+            deadline=deadline,
+            callback=callback,
+        )
+        difference, loss, steps["tune"], completed = tuned.difference, tuned.loss, tuned.steps, tuned.completed
+    return Inversion(
+        w=found.w,
+        difference=difference,
+        generator=generator.name,
+        generator_sha256=generator.sha256,
+        loss=loss,
+        steps=steps,
+        completed=completed,
+        settings={"inversion": dataclasses.asdict(settings), "tuning": dataclasses.asdict(tuning)},
+    )

@@ -1,0 +1,235 @@
+"""Optimise a latent until the generator shows the crop (Karras et al. 2020, appendix D; Abdal et al. 2019)."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from inversion.noise import noise_loss, noise_maps, normalise
+from inversion.perceptual import Lpips
+from inversion.prior import PnSpace
+from inversion.settings import InversionSettings
+from weights.encoder import Encoder
+from weights.generator import Generator
+
+LEARNING_RATE = 0.07  # in units of the generator's spread of w
+NOISE_LEARNING_RATE = 0.02
+RAMP_UP, RAMP_DOWN = 0.05, 0.25  # shares of the steps
+NOISE, NOISE_END = 0.05, 0.75  # on w without an encoder: in units of the spread, until this share of the steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a callback is told after each step; returning False from it stops the optimisation.
+
+    Attributes:
+        phase: `w`, `w+` or `tune`.
+        index: the step, from 0.
+        total: how many steps the phase has at most.
+        loss: LPIPS plus the weighted mean squared error, mean over the batch, before the step.
+    """
+
+    phase: str
+    index: int
+    total: int
+    loss: float
+
+
+Callback = Callable[[Step], bool | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    """Inverted crops.
+
+    Attributes:
+        w: (N, num_ws, w_dim) float32, the best code found for each crop.
+        images: (N, 3, size, size) float32, what the generator shows for them.
+        loss: (N,) LPIPS plus the weighted mean squared error of those.
+        steps: how many steps were made in all.
+        completed: False where the callback or the clock stopped it.
+        noise: optimised noise maps by their names in the synthesis network; empty where they are kept.
+    """
+
+    w: Tensor
+    images: Tensor
+    loss: Tensor
+    steps: int
+    completed: bool
+    noise: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Objective:
+    """How far pictures are from the crops: LPIPS plus a weighted mean squared error."""
+
+    def __init__(self, crops: Tensor, lpips: Lpips, settings: InversionSettings, weight: Tensor | None) -> None:
+        """Compute what depends on the crops (N, 3, size, size) alone, once.
+
+        `weight` (1, 1, size, size), mean 1, says where the picture counts; None for everywhere alike.
+        """
+        self.crops, self.lpips, self.pixel_weight, self.weight = crops, lpips, settings.pixel_weight, weight
+        self.target = lpips.features(crops)
+
+    def parts(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return LPIPS (N,) and mean squared error (N,) of pictures (N, 3, size, size) in [-1, 1]."""
+        square = (images - self.crops).square()
+        square = square if self.weight is None else square * self.weight
+        perceptual = self.lpips.distance(self.lpips.features(images), self.target, weight=self.weight)
+        return perceptual, square.mean(dim=[1, 2, 3])
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the loss (N,) of pictures (N, 3, size, size)."""
+        perceptual, square = self.parts(images)
+        return perceptual + self.pixel_weight * square
+
+
+def project(
+    network: Generator,
+    crops: Tensor,
+    *,
+    spread: float,
+    lpips: Lpips,
+    settings: InversionSettings,
+    encoder: Encoder | None = None,
+    weight: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    deadline: float = math.inf,
+    callback: Callback | None = None,
+) -> Projection:
+    """Find codes whose pictures are the crops.
+
+    The start is the encoder's code, or the mean w. A first phase moves one w for all rows; the second, where
+    the space is W+, moves each row, held by the prior of the settings.
+
+    Args:
+        network: frozen.
+        crops: RGB (N, 3, size, size) in [-1, 1]; the noise maps can be optimised for one at a time.
+        spread: of the generator's w, the unit of steps and of the pull.
+        lpips: the metric; its features of the crops are computed once.
+        settings: see there.
+        encoder: for the start.
+        weight: (1, 1, size, size), mean 1, where the picture counts; None for everywhere alike.
+        dtype: of the convolutions.
+        seed: of the noise that helps a start without an encoder out of bad places.
+        deadline: of time.monotonic(), after which the best so far is taken.
+        callback: told of each step.
+    """
+    search = _Search(network, Objective(crops, lpips, settings, weight), spread, settings, dtype, deadline, callback)
+    with torch.no_grad():
+        w = network.mapping.w_avg.expand(len(crops), -1) if encoder is None else encoder(crops, dtype=dtype)
+    noise = None if encoder else torch.Generator(w.device).manual_seed(seed)
+    w_steps = settings.w_steps * (1 if encoder else 4)
+    ws = search.run("w", w[:, None], w_steps, noise=noise).expand(-1, network.config.num_ws, -1)
+    if settings.space == "w+" and search.completed:
+        ws = search.run("w+", ws, settings.steps, prior=_prior(network, ws, spread, settings))
+    with torch.no_grad():
+        images = search.render(ws)
+        loss = search.objective(images)
+    maps = {name: noise.detach() for name, noise in search.maps.items()}
+    return Projection(w=ws, images=images, loss=loss, steps=search.steps, completed=search.completed, noise=maps)
+
+
+def _prior(
+    network: Generator, start: Tensor, spread: float, settings: InversionSettings
+) -> Callable[[Tensor], Tensor] | None:
+    """Return what holds W+ (N, num_ws, w_dim) near codes that can be edited, as a loss (N,)."""
+    if settings.prior == "none" or settings.pull == 0:
+        return None
+    if settings.prior == "pn":
+        space = PnSpace(network.mapping)
+        return lambda ws: settings.pull * space.distance(ws)
+    return lambda ws: settings.pull * ((ws - start) / spread).square().mean(dim=[1, 2])
+
+
+class _Search:
+    """Adam from a start, the best code of each crop kept."""
+
+    def __init__(
+        self,
+        network: Generator,
+        objective: Objective,
+        spread: float,
+        settings: InversionSettings,
+        dtype: torch.dtype,
+        deadline: float,
+        callback: Callback | None,
+    ) -> None:
+        self.network, self.objective, self.spread = network, objective, spread
+        self.patience, self.dtype, self.callback = settings.patience, dtype, callback
+        self.maps = noise_maps(network.synthesis) if settings.noise == "optimise" else {}
+        self.deadline = deadline
+        self.steps = 0
+        self.completed = True
+
+    def render(self, ws: Tensor) -> Tensor:
+        """Return the pictures (N, 3, size, size) of codes (N, num_ws, w_dim), with the noise as it is now."""
+        images: Tensor = functional_call(self.network.synthesis, self.maps, (ws,), {"dtype": self.dtype})
+        return images
+
+    def run(
+        self,
+        phase: str,
+        start: Tensor,
+        total: int,
+        *,
+        prior: Callable[[Tensor], Tensor] | None = None,
+        noise: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the best code on the way from `start` (N, rows, w_dim); rows is 1 or num_ws."""
+        x = start.clone().requires_grad_()
+        groups = [{"params": [x], "rate": LEARNING_RATE * self.spread}]
+        if self.maps:
+            groups.append({"params": list(self.maps.values()), "rate": NOISE_LEARNING_RATE})
+        optimizer = torch.optim.Adam(groups)
+        best, best_loss = start.clone(), torch.full((len(start),), math.inf, device=start.device)
+        plateau = _Plateau(self.patience)
+        for i in range(total):
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"] * ramp(i / total)
+            seen = x
+            if noise:
+                strength = NOISE * self.spread * max(0.0, 1 - i / total / NOISE_END) ** 2
+                seen = x + strength * torch.randn(x.shape, generator=noise, device=x.device)
+            shown = self.objective(self.render(seen.expand(-1, self.network.config.num_ws, -1)))
+            loss = shown + prior(x) if prior else shown
+            better = loss.detach() < best_loss
+            best_loss = torch.where(better, loss.detach(), best_loss)
+            best = torch.where(better[:, None, None], seen.detach(), best)
+            optimizer.zero_grad()
+            (loss.sum() + noise_loss(self.maps) if self.maps else loss.sum()).backward()
+            optimizer.step()
+            normalise(self.maps)
+            self.steps += 1
+            step = Step(phase=phase, index=i, total=total, loss=float(shown.detach().mean()))
+            if (self.callback and self.callback(step) is False) or time.monotonic() > self.deadline:
+                self.completed = False
+                break
+            if plateau.reached(float(best_loss.mean())):
+                break
+        return best
+
+
+class _Plateau:
+    """Tells when a loss has not fallen by half a percent in `patience` steps; never where that is 0."""
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+        self.best, self.since = math.inf, 0
+
+    def reached(self, loss: float) -> bool:
+        if loss < self.best * 0.995:
+            self.best, self.since = loss, 0
+        else:
+            self.since += 1
+        return 0 < self.patience <= self.since
+
+
+def ramp(t: float) -> float:
+    """Return the factor of the learning rate at share t of the steps: up linearly, down as a cosine."""
+    down = min(1.0, (1 - t) / RAMP_DOWN)
+    return (0.5 - 0.5 * math.cos(math.pi * down)) * min(1.0, max(t, 1e-3) / RAMP_UP)

@@ -1,0 +1,57 @@
+"""What can be set of an inversion. This module imports no torch: the command line reads its defaults."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class InversionSettings:
+    """How a crop is inverted.
+
+    Attributes:
+        space: W+ shows the photo more closely, W is the most editable.
+        w_steps: steps in W, before W+; four times as many without an encoder.
+        steps: steps in W+.
+        perceptual: the backbone of LPIPS in the loss.
+        pixel_weight: weight of the mean squared error beside LPIPS.
+        prior: what keeps W+ editable: a pull toward the W of the first phase; or toward the middle of the
+            codes that the mapping network makes, in P_N; or nothing.
+        pull: weight of the prior; more keeps the code editable, less shows the photo more closely.
+        focus: share of the loss's weight that the background gives up to the face, from 0 to 1.
+        noise: keep the noise maps, or optimise them as well.
+        patience: stop when the loss has not fallen by 0.5 % in so many steps; 0 for never.
+        time_limit: seconds after which the best so far is taken; 0 for none.
+    """
+
+    space: Literal["w", "w+"] = "w+"
+    w_steps: int = 20
+    steps: int = 100
+    perceptual: Literal["alex", "vgg"] = "vgg"
+    pixel_weight: float = 1.0
+    prior: Literal["w", "pn", "none"] = "w"
+    pull: float = 0.05
+    focus: float = 0.0
+    noise: Literal["fixed", "optimise"] = "fixed"
+    patience: int = 25
+    time_limit: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningSettings:
+    """How the generator is tuned around the inverted code (pivotal tuning).
+
+    Attributes:
+        tune: tune the generator, so that it shows the photo's own features; slower.
+        steps: at most so many.
+        learning_rate: of Adam.
+        enough: stop at this LPIPS.
+        locality: weight of the term that keeps the generator's other faces as they were; 0 for none.
+        blocks: tune the blocks from this resolution up; 4 for all.
+    """
+
+    tune: bool = False
+    steps: int = 100
+    learning_rate: float = 4e-3
+    enough: float = 0.03
+    locality: float = 0.0
+    blocks: int = 4

@@ -1,0 +1,154 @@
+import dataclasses
+from dataclasses import replace
+
+import pytest
+import torch
+
+from inversion.inversion import check_generator, invert, read_inversion
+from inversion.perceptual import Lpips
+from inversion.settings import InversionSettings, TuningSettings
+from tests.conftest import CPU, smooth_picture, tiny_generator
+from weights.errors import InvalidFile
+from weights.formats import native
+from weights.load import load_generator
+
+QUICK = InversionSettings(w_steps=2, steps=6, perceptual="alex")
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    native.write(path, tiny_generator(32).state_dict(), {"frame": "center"})
+    return load_generator(path, device=CPU)
+
+
+@pytest.fixture(scope="module")
+def crop():
+    return torch.as_tensor(smooth_picture(32, 32)).permute(2, 0, 1)[None] / 127.5 - 1
+
+
+@pytest.fixture(scope="module")
+def lpips(store):
+    return Lpips("alex", store=store, device=CPU)
+
+
+@pytest.fixture(scope="module")
+def tuned(generator, crop, lpips):
+    tuning = TuningSettings(tune=True, steps=5, learning_rate=0.02)
+    return invert(generator, crop, lpips=lpips, settings=QUICK, tuning=tuning)
+
+
+def test_without_tuning_the_network_is_the_generators(generator, crop, lpips):
+    found = invert(generator, crop, lpips=lpips, settings=QUICK)
+    assert found.difference == {}
+    assert found.network(generator) is generator.network
+    assert found.steps == {"project": 14}
+    assert found.completed
+
+
+def test_tuning_comes_on_top(generator, crop, lpips, tuned):
+    plain = invert(generator, crop, lpips=lpips, settings=QUICK)
+    assert torch.equal(tuned.w, plain.w)
+    assert tuned.loss < plain.loss
+    assert tuned.steps == {"project": 14, "tune": 5}
+
+
+def test_optimised_noise_is_part_of_the_difference(generator, crop, lpips):
+    found = invert(generator, crop, lpips=lpips, settings=replace(QUICK, noise="optimise"))
+    assert found.difference
+    assert all(name.endswith("noise_const") for name in found.difference)
+    network = found.network(generator)
+    noise = network.synthesis.b32.conv1.noise_const
+    assert float(noise.square().mean()) == pytest.approx(1, rel=0.05)
+    both = invert(
+        generator,
+        crop,
+        lpips=lpips,
+        settings=replace(QUICK, noise="optimise"),
+        tuning=TuningSettings(tune=True, steps=2),
+    )
+    assert any(name.endswith("noise_const") for name in both.difference)
+    assert any(name.endswith("weight") for name in both.difference)
+
+
+def test_the_face_can_count_more_than_its_background(generator, crop, lpips):
+    weight = torch.zeros(1, 1, 32, 32)
+    weight[..., 8:24, 8:24] = 4.0
+    results = [
+        invert(generator, crop, lpips=lpips, settings=replace(QUICK, steps=60, pull=0.0), weight=w)
+        for w in (None, weight)
+    ]
+    errors = []
+    for found in results:
+        error = (generator.network.synthesis(found.w) - crop).square()
+        errors.append((float(error[..., 8:24, 8:24].mean()), float(error.mean())))
+    assert errors[1][0] < errors[0][0]
+    assert errors[1][1] > errors[0][1]
+
+
+def test_the_clock_ends_it(generator, crop, lpips):
+    found = invert(generator, crop, lpips=lpips, settings=replace(QUICK, time_limit=1e-6))
+    assert not found.completed
+    assert found.steps == {"project": 1}
+
+
+def test_the_file_holds_it_all(tmp_path, generator, tuned):
+    path = tmp_path / "face.inv.safetensors"
+    alignment = torch.eye(2, 3, dtype=torch.float64) * 1.1
+    tuned = replace(tuned, alignment=alignment, photo="me.jpg", photo_sha256="ab")
+    tuned.write(path)
+    again = read_inversion(path)
+    for field in dataclasses.fields(tuned):
+        old, new = getattr(tuned, field.name), getattr(again, field.name)
+        if isinstance(old, torch.Tensor):
+            assert torch.equal(old, new), field.name
+            assert old.dtype == new.dtype
+        elif field.name == "difference":
+            assert old.keys() == new.keys()
+            assert all(torch.equal(old[name], new[name]) for name in old)
+        else:
+            assert old == new, field.name
+    check_generator(again, generator, name="it")
+    shown = again.network(generator).synthesis(again.w)
+    assert torch.equal(shown, tuned.network(generator).synthesis(tuned.w))
+
+
+def test_other_generators_are_refused(tmp_path, tuned, generator):
+    with pytest.raises(InvalidFile, match="was made for the generator 'tiny', not for 'faces-128'"):
+        check_generator(tuned, load_generator(device=CPU), name="it")
+    with pytest.raises(InvalidFile, match="does not fit"):
+        check_generator(replace(tuned, w=tuned.w[:, :3]), generator, name="it")
+    with pytest.raises(InvalidFile, match="does not fit"):
+        check_generator(replace(tuned, difference={"b4.const": torch.zeros(1)}), generator, name="it")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "something"}, "is no inversion"),
+        ({"version": "99"}, "format '99', not 1"),
+        ({"inversion": "{"}, "damaged"),
+        ({"inversion": "{}"}, "damaged"),
+        ({"inversion": '{"unknown": 1}'}, "damaged"),
+    ],
+)
+def test_files_that_are_no_inversion(tmp_path, tuned, change, message):
+    path = tmp_path / "face.inv.safetensors"
+    tuned.write(path)
+    tensors, metadata = native.read(path, keep_dtype=True)
+    native.write(path, tensors, metadata | change)
+    with pytest.raises(InvalidFile, match=message):
+        read_inversion(path)
+
+
+def test_damaged_files(tmp_path, tuned):
+    path = tmp_path / "face.inv.safetensors"
+    tuned.write(path)
+    data = path.read_bytes()
+    for length in (0, 4, 8, 100, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:length])
+        with pytest.raises(InvalidFile):
+            read_inversion(path)
+    replace(tuned, w=torch.full((1, 8, 16), torch.nan)).write(path)
+    with pytest.raises(InvalidFile, match="damaged"):
+        read_inversion(path)

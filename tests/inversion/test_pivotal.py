@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from inversion.perceptual import Lpips
+from inversion.pivotal import tune, with_difference
+from inversion.project import Objective
+from inversion.settings import InversionSettings, TuningSettings
+from tests.conftest import CPU, smooth_picture, tiny_generator, tiny_ws
+
+
+@pytest.fixture(scope="module")
+def lpips(store):
+    return Lpips("alex", store=store, device=CPU)
+
+
+@pytest.fixture(scope="module")
+def problem(lpips):
+    """A generator, a pivot, and a picture that the generator cannot show."""
+    network = tiny_generator(32)
+    crop = torch.as_tensor(smooth_picture(32, 32)).permute(2, 0, 1)[None] / 127.5 - 1
+    return network, tiny_ws(network), Objective(crop, lpips, InversionSettings(), None)
+
+
+def run(problem, **settings):
+    network, pivot, objective = problem
+    callback = settings.pop("callback", None)
+    defaults = {"steps": 40, "learning_rate": 0.02, "enough": 0.0}
+    return tune(
+        network, pivot, objective, spread=0.3, settings=TuningSettings(**defaults | settings), callback=callback
+    )
+
+
+def test_the_tuned_generator_shows_what_the_other_cannot(problem):
+    network, pivot, objective = problem
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    start = float(objective(network.synthesis(pivot))[0])
+    tuned = run(problem)
+    assert tuned.loss < 0.25 * start
+    assert tuned.steps == 40
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    again = with_difference(network, tuned.difference)
+    assert torch.equal(again.synthesis(pivot), tuned.images)
+    assert float(objective(tuned.images)[0]) == pytest.approx(tuned.loss)
+    assert not any(p.requires_grad for p in again.parameters())
+    assert {change.dtype for change in tuned.difference.values()} == {torch.float16}
+
+
+def test_only_the_blocks_asked_for_change(problem):
+    names = run(problem, steps=2, blocks=16).difference
+    assert names
+    assert {name.split(".")[0] for name in names} == {"b16", "b32"}
+    assert not any("noise_const" in name or "resample" in name for name in names)
+
+
+def test_stops_when_it_is_enough_and_when_told(problem):
+    full = run(problem)
+    early = run(problem, enough=0.2)
+    assert 0 < early.steps < full.steps
+    assert early.completed
+    stopped = run(problem, callback=lambda step: step.index < 4)
+    assert (stopped.steps, stopped.completed) == (5, False)
+
+
+def test_locality_keeps_other_faces(problem):
+    network, _, _ = problem
+    others = tiny_ws(network, 8, seed=3)
+    kept = network.synthesis(others)
+    change = []
+    for locality in (0.0, 10.0):
+        tuned = with_difference(network, run(problem, locality=locality, learning_rate=0.005).difference)
+        change.append(float((tuned.synthesis(others) - kept).square().mean()))
+    assert change[1] < 0.75 * change[0]
+
+
+def test_a_difference_of_another_network_is_refused():
+    with pytest.raises(KeyError):
+        with_difference(tiny_generator(8), {"b64.conv1.weight": torch.zeros(1)})
