@@ -1,0 +1,100 @@
+"""The 68 face landmarks by name, and handles and targets made from them.
+
+Numbers are those of the 300-W markup, from 0. Left and right are the picture's. Face-relative lengths are
+percent of the distance between the eye centres; their x axis runs along the eye line to the right, y down at
+a right angle to it.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drag.names import NAMES
+from weights.errors import InvalidInput
+
+Landmarks = NDArray[np.float64]
+
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)"
+_DRAG = re.compile(
+    rf"""(?: (?P<x>{NUMBER}),(?P<y>{NUMBER}) | (?P<name>[a-z][a-z-]*|\#?\d+) )
+         : (?P<tx>{NUMBER})(?P<px>%?) , (?P<ty>{NUMBER})(?P<py>%?)""",
+    re.VERBOSE,
+)
+
+
+def place(landmarks: Landmarks, name: str) -> NDArray[np.float64]:
+    """Return where the landmark `name` is, (x, y) in the picture of `landmarks` (68, 2).
+
+    A number from 0 to 67, with or without a # before it, names a single landmark.
+
+    Raises:
+        InvalidInput: there is no landmark of that name.
+    """
+    number = name.removeprefix("#")
+    if number.isdigit() and int(number) < 68:
+        return landmarks[int(number)]
+    if name not in NAMES:
+        raise InvalidInput(f"No landmark is called {name!r}: choose from {', '.join(NAMES)}, or a number from 0 to 67.")
+    return landmarks[list(NAMES[name])].mean(axis=0)
+
+
+def face_axes(landmarks: Landmarks) -> NDArray[np.float64]:
+    """Return the face's axes (2, 2): rows are one distance between the eyes along the eye line, and down from it."""
+    along = place(landmarks, "eye-right") - place(landmarks, "eye-left")
+    return np.array([along, [-along[1], along[0]]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drag:
+    """A handle and its target as a user says them, before the face is known.
+
+    Attributes:
+        handle: (x, y) in pixels of the photo, or a landmark's name.
+        target: (x, y) in pixels of the photo; from the handle, in percent of the distance between the eyes
+            and along the face's axes, where `relative`.
+        relative: how to read the target.
+    """
+
+    handle: tuple[float, float] | str
+    target: tuple[float, float]
+    relative: bool = False
+
+    def resolve(self, landmarks: Landmarks | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return handle and target in pixels of the photo.
+
+        Args:
+            landmarks: (68, 2) in pixels of the photo; None where there is no face.
+
+        Raises:
+            InvalidInput: the drag speaks of a face, and there is none; or of an unknown landmark.
+        """
+        if landmarks is None and (self.relative or isinstance(self.handle, str)):
+            raise InvalidInput("Landmark names and percentages need a face: give points in pixels instead.")
+        if isinstance(self.handle, str):
+            assert landmarks is not None
+            handle = place(landmarks, self.handle)
+        else:
+            handle = np.array(self.handle, np.float64)
+        target = np.array(self.target, np.float64)
+        if self.relative:
+            assert landmarks is not None
+            target = handle + target / 100 @ face_axes(landmarks)
+        return handle, target
+
+
+def parse_drag(text: str) -> Drag:
+    """Read `X,Y:X,Y`, `NAME:X,Y` or `NAME:DX%,DY%`.
+
+    Raises:
+        InvalidInput: it is none of these.
+    """
+    match = _DRAG.fullmatch(text.strip())
+    if match is None or match["px"] != match["py"]:
+        raise InvalidInput(
+            f"{text!r} is no drag: write HANDLE:TARGET as X,Y:X,Y in pixels of the photo, "
+            "or as a landmark and percents of the distance between the eyes, like mouth-left:-8%,-6%."
+        )
+    handle: tuple[float, float] | str = match["name"] or (float(match["x"]), float(match["y"]))
+    return Drag(handle=handle, target=(float(match["tx"]), float(match["ty"])), relative=bool(match["px"]))

@@ -1,0 +1,34 @@
+"""What can be set of a drag. This module imports no torch: the command line reads its defaults."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Region = Literal["face", "mouth", "eyes", "brows", "nose", "jaw"]
+TrackerName = Literal["nearest", "patch", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DragSettings:
+    """How handles are dragged; the defaults are the paper's (section 3 and table of the supplement).
+
+    Attributes:
+        steps: at most so many.
+        rows: how many rows of W+ are optimised, from the coarsest.
+        space: W+ moves each row by itself, W all of them alike.
+        learning_rate: of Adam, in units of the generator's spread of w.
+        mask_weight: weight of the mask term, which is a mean (not a sum) over what may not move.
+        tracker: how handles are found again after a step: by their feature as in the paper, by a patch around
+            them that may change on the way, or not at all, trusting that they moved as asked.
+        feature_resolution: block whose output is the feature map; 0 for the sixth (128 px), or half the
+            picture's size for generators below 256 px.
+        patience: stop when no handle has come nearer in so many steps; 0 for never.
+    """
+
+    steps: int = 300
+    rows: int = 6
+    space: Literal["w", "w+"] = "w+"
+    learning_rate: float = 0.0045
+    mask_weight: float = 20.0
+    tracker: TrackerName = "nearest"
+    feature_resolution: int = 0
+    patience: int = 60

@@ -1,0 +1,219 @@
+"""The engine against the literal drag, and what a drag promises."""
+
+import numpy as np
+import pytest
+import torch
+
+from drag.editor import _View, drag
+from drag.features import FeatureNetwork, FeaturePieces, default_resolution
+from drag.points import check_points
+from drag.settings import DragSettings
+from drag.supervision import motion_supervision_loss
+from drag.tracking import NearestTracker, make_tracker
+from tests.conftest import tiny_generator, tiny_ws
+from tests.drag.oracle import LiteralDrag
+
+LR = 0.02
+
+
+def problem(size, dtype):
+    """A tiny generator, a code, and three handles: in the middle, off the grid, and at the border."""
+    network = tiny_generator(size, channels=8, dtype=dtype)
+    u = size / 512
+    handles = np.array([[200.0, 260.0], [333.3, 121.7], [5.0, 490.0]]) * u
+    targets = handles + np.array([[20.0, -12.0], [-9.5, 14.2], [30.0, 4.0]]) * u
+    return network, tiny_ws(network), handles, targets
+
+
+def soft_mask(size):
+    x = np.linspace(0, 1, size, dtype=np.float32)
+    return np.clip(2 * np.minimum(x, x[:, None]), 0, 1)
+
+
+@pytest.mark.parametrize("size", [128, 512])
+@pytest.mark.parametrize("masked", [False, True], ids=["free", "masked"])
+def test_one_step_equals_the_literal_one(size, masked):
+    network, w, handles, targets = problem(size, torch.float32)
+    mask = soft_mask(size) if masked else None
+    literal = LiteralDrag(network, w, handles, targets, lr=LR, mask=mask)
+    # From a state in which F differs from F0, as in the midst of a drag.
+    with torch.no_grad():
+        literal.moved += 0.1 * torch.randn(literal.moved.shape, generator=torch.Generator().manual_seed(1))
+    features = FeatureNetwork(network, w, rows=6, resolution=default_resolution(size), dtype=torch.float32)
+    view = _View(features, mask)
+    with torch.no_grad():
+        tracker = NearestTracker(view.see(w[:, :6], handles), handles)
+    moved = literal.moved.detach().clone().requires_grad_()
+    pieces = view.see(moved, handles)
+    loss = motion_supervision_loss(pieces, handles, targets, np.ones(3)) + 20 * view.mask_loss()
+    (gradient,) = torch.autograd.grad(loss, moved)
+    expected = literal.loss()
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
+    wanted = literal.gradient()
+    assert torch.allclose(gradient, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
+    literal.track()
+    assert tracker.track(pieces, handles, targets).points == pytest.approx(np.array(literal.points), abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [128, 512])
+@pytest.mark.parametrize("masked", [False, True], ids=["free", "masked"])
+def test_twenty_steps_equal_the_literal_ones(size, masked):
+    network, w, handles, targets = problem(size, torch.float64)
+    mask = soft_mask(size) if masked else None
+    literal = LiteralDrag(network, w, handles, targets, lr=LR, mask=mask)
+    result = drag(
+        network,
+        w,
+        check_points(handles, targets, size=size),
+        spread=1.0,
+        settings=DragSettings(steps=20, learning_rate=LR, patience=0),
+        mask=mask,
+        dtype=torch.float64,
+    )
+    for step in range(result.steps):
+        assert result.path[step + 1] == pytest.approx(literal.advance(), abs=1e-6), step
+    assert torch.allclose(result.w[:, :6], literal.moved, rtol=1e-6, atol=1e-7)
+
+
+def easy(**settings):
+    """A drag on a 64 px generator that arrives within a few steps."""
+    network = tiny_generator(64, seed=3)
+    w = tiny_ws(network)
+    points = check_points([[30, 30]], [[31, 30.5]], size=64)
+    return network, w, points, DragSettings(**{"learning_rate": 0.02, "steps": 60} | settings)
+
+
+def test_result_tells_the_whole_way():
+    network, w, points, settings = easy()
+    seen = []
+    result = drag(network, w, points, spread=1.0, settings=settings, callback=seen.append)
+    assert result.reason == "arrived"
+    assert result.distances == pytest.approx(np.hypot(*(points.targets - result.path[-1]).T))
+    assert (result.distances <= 64 / 512 + 1e-6).all()
+    assert result.path.shape == (result.steps + 1, 1, 2)
+    assert [step.index for step in seen] == list(range(result.steps + 1))
+    assert torch.equal(result.w_at(result.steps), result.w)
+    assert torch.equal(result.w_at(0), w)
+    assert torch.equal(result.w[:, 6:], w[:, 6:])
+    assert not torch.equal(result.w[:, :6], w[:, :6])
+
+
+def test_two_drags_in_a_row_read_as_one():
+    network, w, points, settings = easy()
+    first = drag(network, w, points, spread=1.0, settings=settings, callback=lambda step: step.index < 2)
+    assert (first.reason, first.steps) == ("stopped", 2)
+    points = check_points(first.path[-1], points.targets, size=64)
+    second = drag(network, first.w, points, spread=1.0, settings=settings)
+    both = first.then(second)
+    assert both.steps == 2 + second.steps
+    assert both.path.shape == (both.steps + 1, 1, 2)
+    assert torch.equal(both.w_at(2), first.w)
+    assert torch.equal(both.w_at(both.steps), second.w)
+
+
+def test_undo_and_going_on():
+    network, w, points, settings = easy()
+    whole = drag(network, w, points, spread=1.0, settings=settings)
+    back = whole.undo(2)
+    assert (back.steps, back.path.shape[0]) == (2, 3)
+    assert torch.equal(back.w, whole.w_at(2))
+    # Adam forgets its moments at a pause; where it goes on from, and what it looks for, is the same.
+    again = drag(network, w, points, spread=1.0, settings=settings, after=back)
+    assert again.reason == "arrived"
+    assert np.array_equal(again.path[:3], whole.path[:3])
+    assert torch.equal(again.w_at(2), back.w)
+    assert again.steps == again.path.shape[0] - 1 > 2
+    home = check_points(points.handles, whole.path[-1] - [0.5, 0.5], size=64)
+    assert drag(network, w, home, spread=1.0, settings=settings, after=whole).steps > whole.steps
+
+
+def test_a_handle_without_a_match_is_lost():
+    network, w, points, settings = easy(patience=0, learning_rate=3.0)
+    result = drag(network, w, points, spread=1.0, settings=settings)
+    assert result.reason == "lost"
+    assert result.steps < 60
+
+
+@pytest.mark.parametrize("tracker", ["nearest", "patch"])
+def test_trackers_find_a_shifted_map(tracker):
+    """F moved by whole cells: both trackers must follow exactly, and be sure."""
+    rng = np.random.default_rng(0)
+    values = torch.from_numpy(rng.normal(size=(1, 8, 64, 64))).float()
+    handles = np.array([[60.0, 60.0], [33.0, 91.0]])
+    shifted = values.roll((1, -1), dims=(2, 3))
+    view = [FeaturePieces(v, np.zeros((1, 2), np.int64), 64, 128).around(handles, 6.0) for v in (values, shifted)]
+    found = make_tracker(tracker, view[0], handles).track(view[1], handles, handles + 5)
+    assert found.points == pytest.approx(handles + np.array([-2, 2]))
+    assert (found.confidence > 0.95).all()
+
+
+def test_the_patch_tracker_stays_where_nothing_matches_and_follows_slow_changes():
+    rng = np.random.default_rng(0)
+    first, other = (torch.from_numpy(rng.normal(size=(1, 8, 64, 64))).float() for _ in range(2))
+    handles = np.array([[60.0, 60.0]])
+
+    def look(values):
+        return FeaturePieces(values, np.zeros((1, 2), np.int64), 64, 128).around(handles, 6.0)
+
+    tracker = make_tracker("patch", look(first), handles)
+    lost = tracker.track(look(other), handles, handles + 5)
+    assert lost.points == pytest.approx(handles)
+    assert lost.confidence[0] < 0.15
+    for share in np.linspace(0, 1, 60):
+        slow = tracker.track(look(first.lerp(other, share)), handles, handles + 5)
+        assert slow.points == pytest.approx(handles)
+    assert slow.confidence[0] > 0.5
+
+
+def test_stops_after_the_last_step_and_when_stalled():
+    network, w, points, settings = easy(steps=1, learning_rate=1e-6)
+    assert drag(network, w, points, spread=1.0, settings=settings).reason == "steps"
+    _, _, _, settings = easy(patience=5, learning_rate=1e-6)
+    result = drag(network, w, points, spread=1.0, settings=settings)
+    assert (result.reason, result.steps) == ("stalled", 5)
+
+
+def test_a_single_w_moves_all_rows_alike():
+    network, w, points, settings = easy(space="w", rows=4)
+    result = drag(network, w, points, spread=1.0, settings=settings)
+    difference = (result.w - w)[0]
+    assert torch.allclose(difference[:4], difference[:1].expand(4, -1), atol=1e-6)
+    assert (difference[0].abs() > 0).any()
+    assert not difference[4:].any()
+
+
+def test_the_learning_rate_is_in_units_of_the_spread():
+    network, w, points, settings = easy(steps=1, tracker="none", patience=0)
+    small, large = (drag(network, w, points, spread=s, settings=settings).w - w for s in (1.0, 2.0))
+    assert torch.allclose(large, 2 * small, rtol=1e-4, atol=1e-7)
+
+
+def test_a_mask_holds_what_lies_outside():
+    network, w, points, settings = easy(steps=30, patience=0, tracker="none")
+    mask = np.zeros((64, 64), np.float32)
+    mask[20:42, 20:42] = 1
+    change = {}
+    for name, allowed in (("free", None), ("masked", mask)):
+        result = drag(network, w, points, spread=1.0, settings=settings, mask=allowed)
+        difference = (network.synthesis(result.w) - network.synthesis(w)).abs().mean(dim=1)[0]
+        change[name] = float(difference[torch.as_tensor(mask) == 0].mean())
+    assert change["masked"] < 0.5 * change["free"]
+
+
+def test_a_handle_of_weight_zero_pulls_nothing():
+    network, w, _, settings = easy(steps=1, tracker="none", patience=0)
+    both = check_points([[30, 30], [50, 10]], [[34, 31], [44, 14]], size=64, weights=[1, 0])
+    one = check_points([[30, 30]], [[34, 31]], size=64)
+    results = [drag(network, w, points, spread=1.0, settings=settings).w for points in (both, one)]
+    assert torch.allclose(*results, atol=1e-7)
+
+
+def test_bfloat16_pulls_the_same_way():
+    network, w, handles, targets = problem(128, torch.float32)
+    gradients = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        moved = w[:, :6].clone().requires_grad_()
+        pieces = FeatureNetwork(network, w, rows=6, resolution=64, dtype=dtype).pieces(moved, handles, 4.0)
+        motion_supervision_loss(pieces, handles, targets, np.ones(3)).backward()
+        gradients[dtype] = moved.grad.flatten()
+    assert torch.cosine_similarity(*gradients.values(), dim=0) > 0.98
