@@ -1,0 +1,1 @@
+"""The stages in order, and everything that a photo needs and a generator does not."""

@@ -1,0 +1,299 @@
+"""The pipeline: align, invert, drag, composite."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from drag.editor import DragResult, drag
+from drag.landmarks import Drag
+from drag.points import Points
+from drag.regions import region_mask
+from drag.settings import DragSettings, Region
+from inversion.inversion import Inversion, check_generator, invert
+from inversion.perceptual import Lpips
+from inversion.settings import InversionSettings, TuningSettings
+from pipeline.align import Alignment, center_frame, cut, ffhq_frame
+from pipeline.cache import InversionCache
+from pipeline.check import correct, reached
+from pipeline.composite import composite
+from pipeline.faces import Detector, choose_face, find_faces, make_detector
+from pipeline.photo import Photo, read_photo
+from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings
+from pipeline.subject import Aligned, Subject
+from pipeline.tensors import Crop, to_tensor
+from weights.compute import resolve_device, resolve_dtype
+from weights.load import LoadedGenerator, load_generator
+from weights.store import Store
+
+Progress = Callable[[str, int, int, str], bool | None]
+"""Told of each step: the stage, steps made, steps at most, and a word on how it goes; False stops the stage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditSettings:
+    """All that can be set of an edit."""
+
+    faces: FaceSettings = field(default_factory=FaceSettings)
+    inversion: InversionSettings = field(default_factory=InversionSettings)
+    tuning: TuningSettings = field(default_factory=TuningSettings)
+    drag: DragSettings = field(default_factory=DragSettings)
+    composite: CompositeSettings = field(default_factory=CompositeSettings)
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EditResult:
+    """An edit and all its stages.
+
+    Attributes:
+        photo: the edited photo.
+        subject: the photo before, its face, its crop and its inversion.
+        points: handles and targets in pixels of the crop.
+        drag: the drag.
+        reconstruction: (size, size, 3) float32, the generator's picture before the drag, from 0 to 255.
+        edited: likewise, after it.
+        mask: (H, W) float32, where the photo changed.
+        reached: share of each handle's way that its landmark made, detected again on the edited photo; NaN
+            where that cannot be told.
+        seconds: of each stage.
+    """
+
+    photo: Photo
+    subject: Subject
+    points: Points
+    drag: DragResult
+    reconstruction: Crop
+    edited: Crop
+    mask: NDArray[np.float32]
+    reached: NDArray[np.float64]
+    seconds: dict[str, float]
+
+    @property
+    def arrived(self) -> bool:
+        """Whether every handle arrived, by the tracker."""
+        return self.drag.reason == "arrived"
+
+
+class Pipeline:
+    """The networks that edits share, loaded when first needed."""
+
+    def __init__(
+        self,
+        settings: EditSettings | None = None,
+        *,
+        store: Store | None = None,
+        cache: InversionCache | None = None,
+    ) -> None:
+        """Prepare for edits with `settings`.
+
+        Args:
+            settings: see there; None for the defaults.
+            store: where weights come from.
+            cache: of inversions; None for none.
+
+        Raises:
+            InvalidInput: a device or dtype that this machine does not have.
+        """
+        self.settings = settings or EditSettings()
+        self.store = store or Store()
+        self.cache = cache
+        self.device = resolve_device(self.settings.compute.device)
+        self.dtype = resolve_dtype(self.settings.compute.dtype, self.device)
+
+    @cached_property
+    def generator(self) -> LoadedGenerator:
+        """The generator of the settings."""
+        return load_generator(self.settings.compute.generator, device=self.device)
+
+    @cached_property
+    def lpips(self) -> Lpips:
+        """The perceptual loss of the settings."""
+        return Lpips(self.settings.inversion.perceptual, store=self.store, device=self.device, dtype=self.dtype)
+
+    @cached_property
+    def detector(self) -> Detector:
+        """The face detector of the settings."""
+        return make_detector(self.settings.faces.detector, store=self.store, device=str(self.device))
+
+    def edit(
+        self,
+        photo: Photo | Path | Subject,
+        drags: Sequence[Drag],
+        *,
+        mask: NDArray[np.float32] | Region | None = None,
+        progress: Progress | None = None,
+    ) -> EditResult:
+        """Edit a photo.
+
+        Args:
+            photo: to edit; or a subject that `prepare` made of one, which saves its inversion.
+            drags: handles and targets.
+            mask: (H, W) float32 of the photo's size, 1 where it may move; or a region of the face; None for
+                everywhere.
+            progress: told of each step.
+
+        Raises:
+            PhotodragError: see the stages.
+        """
+        seconds: dict[str, float] = {}
+        # 1. Find the face and cut it out in the generator's frame; make sure of the points before the work.
+        with _timed(seconds, "align"):
+            aligned = photo if isinstance(photo, Aligned) else self.align(photo)
+            points = aligned.points(list(drags))
+            allowed = None if mask is None else aligned.mask(mask)
+        # 2. Find the code that shows the crop.
+        with _timed(seconds, "invert"):
+            subject = aligned if isinstance(aligned, Subject) else self.invert(aligned, progress=progress)
+        # 3. Drag the handles to their targets; landmarks that fell short are dragged on.
+        with _timed(seconds, "drag"):
+
+            def go_on(w: Tensor, points: Points) -> DragResult:
+                return self._drag(subject, w, points, allowed, progress)
+
+            dragged = go_on(subject.w, points)
+            if subject.face:
+                rounds = self.settings.faces.corrections
+                dragged = correct(subject, dragged, points, drags, detector=self.detector, go_on=go_on, rounds=rounds)
+        # 4. Put the change back into the photo.
+        with _timed(seconds, "composite"):
+            before, after = subject.render(subject.w), subject.render(dragged.w)
+            pixels, changed = composite(subject.photo, subject.alignment, before, after, self.settings.composite)
+        # 5. Look whether the face did what was asked.
+        with _timed(seconds, "check"):
+            shares = np.full(len(drags), np.nan)
+            if subject.face:
+                shares = reached(subject, pixels, drags, detector=self.detector)
+        return EditResult(
+            photo=subject.photo.edited(pixels),
+            subject=subject,
+            points=points,
+            drag=dragged,
+            reconstruction=before,
+            edited=after,
+            mask=changed,
+            reached=shares,
+            seconds=seconds,
+        )
+
+    def prepare(
+        self, photo: Photo | Path, *, inversion: Inversion | None = None, progress: Progress | None = None
+    ) -> Subject:
+        """Align a photo and invert it, or take an inversion made before.
+
+        Raises:
+            InvalidFile: the inversion was made for another generator.
+            NoFace: as in `align`.
+        """
+        if inversion is None:
+            return self.invert(self.align(photo), progress=progress)
+        check_generator(inversion, self.generator, name="The inversion")
+        alignment = None
+        if inversion.alignment is not None:
+            alignment = Alignment(inversion.alignment.double().numpy(), self.generator.size)
+        return self._subject(self.align(photo, alignment=alignment), inversion)
+
+    def align(self, photo: Photo | Path, *, alignment: Alignment | None = None) -> Aligned:
+        """Find the face and cut it out in the generator's frame, or by an alignment made before.
+
+        Raises:
+            NoFace: the frame needs a face, and there is none, or not that many.
+        """
+        photo = photo if isinstance(photo, Photo) else read_photo(photo)
+        size = self.generator.size
+        srgb = photo.to_srgb(photo.pixels)
+        face = None
+        if self.generator.frame == "ffhq":
+            faces = find_faces(srgb, self.detector)
+            if alignment is None:
+                face = choose_face(faces, self.settings.faces.face)
+                alignment = ffhq_frame(face.landmarks, size)
+            elif faces:
+                middle = alignment.to_photo(np.array([[size / 2, size / 2]]))
+                face = min(faces, key=lambda f: float(np.hypot(*(f.landmarks.mean(axis=0) - middle[0]))))
+        elif alignment is None:
+            alignment = center_frame(photo.width, photo.height, size)
+        return Aligned(photo=photo, face=face, alignment=alignment, crop=cut(srgb, alignment))
+
+    def invert(self, aligned: Aligned, *, progress: Progress | None = None) -> Subject:
+        """Find the code that shows the crop, or find it in the cache."""
+        settings = self.settings
+        key = ""
+        if self.cache:
+            key = self.cache.key(
+                aligned.crop,
+                generator=self.generator.sha256,
+                seed=settings.compute.seed,
+                dtype=str(self.dtype),
+                inversion=dataclasses.asdict(settings.inversion),
+                tuning=dataclasses.asdict(settings.tuning),
+            )
+            kept = self.cache.get(key)
+            if kept:
+                return self._subject(aligned, kept)
+        inversion = invert(
+            self.generator,
+            to_tensor(aligned.crop, self.device),
+            lpips=self.lpips,
+            settings=settings.inversion,
+            tuning=settings.tuning,
+            weight=self._focus(aligned),
+            dtype=self.dtype,
+            seed=settings.compute.seed,
+            callback=progress and (lambda s: progress(_STAGE[s.phase], s.index + 1, s.total, f"loss {s.loss:.3f}")),
+        )
+        inversion = dataclasses.replace(inversion, alignment=torch.from_numpy(aligned.alignment.matrix))
+        if self.cache and inversion.completed:
+            self.cache.put(key, inversion)
+        return self._subject(aligned, inversion)
+
+    def _focus(self, aligned: Aligned) -> Tensor | None:
+        """Return where the crop counts, (1, 1, size, size) of mean 1: the face more than its background."""
+        focus = self.settings.inversion.focus
+        if not focus or aligned.face is None:
+            return None
+        face = region_mask(aligned.alignment.to_crop(aligned.face.landmarks), "face", aligned.alignment.size)
+        weight = 1 - focus + focus * face
+        return torch.as_tensor(weight / weight.mean(), device=self.device)[None, None]
+
+    def _subject(self, aligned: Aligned, inversion: Inversion) -> Subject:
+        parts = {f.name: getattr(aligned, f.name) for f in dataclasses.fields(Aligned)}
+        return Subject(**parts, inversion=inversion, network=inversion.network(self.generator), dtype=self.dtype)
+
+    def _drag(
+        self,
+        subject: Subject,
+        w: Tensor,
+        points: Points,
+        mask: NDArray[np.float32] | None,
+        progress: Progress | None,
+    ) -> DragResult:
+        return drag(
+            subject.network,
+            w,
+            points,
+            spread=self.generator.spread,
+            settings=self.settings.drag,
+            mask=mask,
+            dtype=self.dtype,
+            callback=progress
+            and (lambda s: progress("drag", s.index, s.total, f"{s.distances.max():.2f} px of the crop left")),
+        )
+
+
+_STAGE = {"w": "invert", "w+": "invert", "tune": "tune"}
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start

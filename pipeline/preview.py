@@ -1,0 +1,111 @@
+"""A moving picture of a drag, and pictures of landmarks: what people look at to see what happened."""
+
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from drag.editor import DragResult
+from pipeline.faces import Face
+from pipeline.tensors import Crop
+from weights.errors import InvalidInput
+from weights.files import replacing
+
+FRAMES = 48  # at most; longer drags are thinned
+SIDE = 384  # px, the least side of a preview
+HANDLE, TARGET, PATH = (220, 40, 40), (40, 90, 220), (255, 200, 40)
+
+Canvas = NDArray[np.uint8]
+
+
+def write_preview(path: Path, result: DragResult, render: Callable[[Tensor], Crop]) -> None:
+    """Write the drag as an animated GIF or WebP, with handles, targets and the handles' paths drawn.
+
+    Args:
+        path: ends in .gif or .webp.
+        result: of the drag.
+        render: from a code to its crop.
+
+    Raises:
+        InvalidInput: another ending.
+    """
+    check_preview(path)
+    steps = np.unique(np.linspace(0, result.steps, min(FRAMES, result.steps + 1)).round().astype(int))
+    frames = [Image.fromarray(draw_drag(render(result.w_at(int(i))), result, int(i))) for i in steps]
+    out = BytesIO()
+    durations = [80] * (len(frames) - 1) + [1200]
+    format_ = {".gif": "GIF", ".webp": "WEBP"}[path.suffix.lower()]
+    frames[0].save(out, format_, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    with replacing(path) as temporary:
+        temporary.write_bytes(out.getvalue())
+
+
+def check_preview(path: Path) -> None:
+    """Make sure that a preview can be written to `path`.
+
+    Raises:
+        InvalidInput: the ending is neither .gif nor .webp.
+    """
+    if path.suffix.lower() not in (".gif", ".webp"):
+        raise InvalidInput(f"A preview ends in .gif or .webp, which {path.name!r} does not.")
+
+
+def draw_drag(crop: Crop, result: DragResult, step: int) -> Canvas:
+    """Draw handles (red), targets (blue) and paths (yellow) up to `step` on an enlarged crop."""
+    factor = max(1, -(-SIDE // len(crop)))
+    canvas = _enlarge(crop, factor)
+    for path, target in zip(result.path.transpose(1, 0, 2), result.targets, strict=True):
+        way = [_at(p, factor) for p in path[: step + 1]]
+        for a, b in pairwise(way):
+            cv2.line(canvas, a, b, PATH, 2, cv2.LINE_AA)
+        cv2.circle(canvas, _at(target, factor), 5, TARGET, -1, cv2.LINE_AA)
+        cv2.circle(canvas, way[-1], 5, HANDLE, -1, cv2.LINE_AA)
+    return canvas
+
+
+def draw_faces(pixels: NDArray[np.uint8], faces: Sequence[Face]) -> Canvas:
+    """Draw each face's box, number and 68 numbered landmarks on a copy of a photo (H, W, 3)."""
+    # Numbers are legible where a face is 600 px wide: a smaller one's picture is enlarged.
+    smallest = min((f.box[2] - f.box[0] for f in faces), default=600)
+    factor = int(np.clip(round(600 / max(smallest, 1)), 1, 2400 // max(pixels.shape[:2]) or 1))
+    canvas = _enlarge(pixels.astype(np.float32), factor)
+    for number, face in enumerate(faces, start=1):
+        x0, y0, x1, y1 = face.box
+        cv2.rectangle(canvas, _at((x0, y0), factor), _at((x1, y1), factor), TARGET, 2, cv2.LINE_AA)
+        _write(canvas, f"face {number}", _at((x0, y0), factor), 0.8, TARGET)
+        for i, point in enumerate(face.landmarks):
+            cv2.circle(canvas, _at(point, factor), 2, HANDLE, -1, cv2.LINE_AA)
+            _write(canvas, str(i), _at(point, factor), 0.35, (255, 255, 255))
+    return canvas
+
+
+def side_by_side(pictures: Sequence[NDArray[np.uint8]], *, gap: int = 8) -> Canvas:
+    """Put pictures (H, W, 3) of one height next to each other, with white between."""
+    bar = np.full((pictures[0].shape[0], gap, 3), 255, np.uint8)
+    row = [part for picture in pictures for part in (picture, bar)]
+    return np.hstack(row[:-1])
+
+
+def _enlarge(picture: NDArray[np.float32], factor: int) -> Canvas:
+    shown = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+    large = cv2.resize(shown, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    return np.ascontiguousarray(large, np.uint8)
+
+
+def _at(point: Sequence[float] | NDArray[np.float64], factor: int) -> tuple[int, int]:
+    """Return where a point of the picture lies on its enlargement, in whole pixels."""
+    x, y = (round((float(v) + 0.5) * factor - 0.5) for v in point)
+    return x, y
+
+
+def _write(canvas: Canvas, text: str, at: tuple[int, int], scale: float, color: tuple[int, int, int]) -> None:
+    """Write text with a dark edge, legible on any ground."""
+    place = at[0] + 3, at[1] - 3
+    for thickness, ink in ((3, (0, 0, 0)), (1, color)):
+        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness, cv2.LINE_AA)

@@ -1,0 +1,48 @@
+"""What can be set of the pipeline's own stages. This module imports neither torch nor numpy."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceSettings:
+    """Which face is edited.
+
+    Attributes:
+        detector: dlib, or the networks of face-alignment.
+        face: number of the face, counted from 1 at the left; the largest where none is given.
+        corrections: how often, at most, landmarks are detected again on the edited crop and a drag that fell
+            short goes on from there; of handles that are landmarks.
+    """
+
+    detector: Literal["dlib", "face-alignment"] = "dlib"
+    face: int | None = None
+    corrections: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompositeSettings:
+    """How the edited crop goes back into the photo.
+
+    Attributes:
+        feather: width of the soft edge of what changes, in percent of the crop.
+    """
+
+    feather: float = 6.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeSettings:
+    """What computes.
+
+    Attributes:
+        generator: name of an embedded generator, or a file.
+        device: auto, cpu, cuda, mps, ...; auto takes the first that is there of CUDA, MPS and CPU.
+        dtype: of convolutions; auto is bfloat16 where the processor multiplies it natively.
+        seed: of what is random: where an inversion starts without an encoder.
+    """
+
+    generator: str = "faces-128"
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: int = 0

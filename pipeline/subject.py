@@ -1,0 +1,96 @@
+"""A photo made ready to be edited: its face in the generator's frame, inverted."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from drag.landmarks import Drag
+from drag.points import Points, check_mask, check_points
+from drag.regions import region_mask
+from drag.settings import Region
+from inversion.inversion import Inversion
+from pipeline.align import Alignment, cut
+from pipeline.faces import Face
+from pipeline.photo import Photo
+from pipeline.tensors import Crop, to_array
+from weights.errors import InvalidInput
+from weights.generator import Generator
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Aligned:
+    """A photo with its face in the generator's frame.
+
+    Attributes:
+        photo: the photo.
+        face: the one that is edited; None where the generator's frame needs none.
+        alignment: where the crop lies.
+        crop: (size, size, 3) float32, sRGB from 0 to 255.
+    """
+
+    photo: Photo
+    face: Face | None
+    alignment: Alignment
+    crop: Crop
+
+    def points(self, drags: list[Drag]) -> Points:
+        """Bring drags into the crop.
+
+        Raises:
+            InvalidInput: there are none, or one that cannot be used.
+        """
+        if not drags:
+            raise InvalidInput("There are no points to drag: give at least one handle and its target.")
+        landmarks = self.face.landmarks if self.face else None
+        handles, targets = zip(*(drag.resolve(landmarks) for drag in drags), strict=True)
+        to_crop = self.alignment.to_crop
+        return check_points(to_crop(np.array(handles)), to_crop(np.array(targets)), size=self.alignment.size)
+
+    def mask(self, mask: NDArray[np.float32] | Region) -> NDArray[np.float32]:
+        """Bring a mask of the photo (H, W), or a region of the face, into the crop: (size, size), 1 may move.
+
+        Raises:
+            InvalidInput: it is not of the photo's size, or allows nothing to move; or there is no face.
+        """
+        photo, size = self.photo, self.alignment.size
+        if isinstance(mask, str):
+            if self.face is None:
+                raise InvalidInput(f"The mask {mask!r} needs a face: give a picture of the photo's size instead.")
+            return region_mask(self.alignment.to_crop(self.face.landmarks), mask, size)
+        if mask.shape != (photo.height, photo.width):
+            got = " x ".join(str(n) for n in mask.shape[::-1])
+            raise InvalidInput(
+                f"The mask is {got} pixels where the photo is {photo.width} x {photo.height}: make them alike."
+            )
+        grey = np.repeat((np.clip(mask, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
+        crop = np.clip(cut(grey, self.alignment)[..., 0] / 255, 0, 1)
+        crop[crop < 1 / 255] = 0
+        return check_mask(crop, size=size)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Subject(Aligned):
+    """An aligned photo and its inversion: what any number of edits start from.
+
+    Attributes:
+        inversion: the code of the crop.
+        network: the generator, tuned where the inversion is.
+        dtype: of the network's convolutions.
+    """
+
+    inversion: Inversion
+    network: Generator
+    dtype: torch.dtype
+
+    @property
+    def w(self) -> Tensor:
+        """(1, num_ws, w_dim), the code of the crop, on the network's device."""
+        return self.inversion.w.to(self.network.device)
+
+    @torch.no_grad()
+    def render(self, w: Tensor) -> Crop:
+        """Return the network's picture (size, size, 3) float32, from 0 to 255, of a code (1, num_ws, w_dim)."""
+        return to_array(self.network.synthesis(w, dtype=self.dtype))

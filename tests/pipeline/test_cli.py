@@ -1,0 +1,182 @@
+"""Commands: their text, their files and their exit codes."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.cli.app import run
+from pipeline.photo import read_photo, write_photo
+from tests.conftest import SMILE
+
+INVERT = ["w-steps", "2", "steps", "8", "perceptual", "alex"]
+QUICK = [f"--invert-{word}" if i % 2 == 0 else word for i, word in enumerate(INVERT)] + ["--steps", "30"]
+
+
+@pytest.fixture
+def photo(tmp_path, astronaut):
+    path = tmp_path / "me.png"
+    write_photo(astronaut, path)
+    return path
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run a command; return its exit code, stdout, and stderr as one line."""
+
+    def call(*arguments):
+        code = run([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        return code, out, " ".join(err.split())
+
+    return call
+
+
+def test_edit(cli, photo):
+    code, out, err = cli("edit", photo, "--drag", SMILE[0], "--drag", SMILE[1], *QUICK, "--corrections", 0)
+    edited = photo.with_name("me-edited.png")
+    assert out == f"{edited}\n"
+    assert "The drag ended: " in err
+    assert (code == 0) == ("The drag ended: arrived" in err)
+    assert "the landmark made" in err
+    assert "invert" in err
+    assert (read_photo(edited).pixels != read_photo(photo).pixels).any()
+
+
+def test_edit_with_json_and_preview(cli, photo, tmp_path):
+    target, preview = tmp_path / "out.jpg", tmp_path / "drag.gif"
+    code, out, _ = cli(
+        "edit", photo, "-o", target, "--drag", "206,152:200,148", "--json", "--preview", preview, *QUICK
+    )  # fmt: skip
+    told = json.loads(out)
+    assert code == 0
+    assert (told["photo"], told["output"]) == (str(photo), str(target))
+    assert told["handles"][0]["from"] == pytest.approx([206, 152], abs=0.02)
+    assert told["handles"][0]["to"] == pytest.approx([200, 148], abs=0.02)
+    assert told["handles"][0]["reached"] is None
+    assert told["stopped"] == "arrived"
+    assert told["detector"] == "dlib"
+    with Image.open(preview) as animation:
+        assert animation.n_frames == told["steps"]["drag"] + 1
+        assert animation.size == (384, 384)
+    assert target.read_bytes().startswith(b"\xff\xd8")
+
+
+def test_handles_that_do_not_arrive_are_written_all_the_same(cli, photo):
+    code, _, err = cli("edit", photo, "--drag", "mouth-left:-30%,-20%", *QUICK[:-1], "1", "--corrections", 0)
+    assert code == 6
+    assert "The drag ended: steps after 1 steps" in err
+    assert photo.with_name("me-edited.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["PHOTO"], 2, "give at least one --drag"),
+        (["PHOTO", "--drag", "nonsense"], 2, "'nonsense' is no drag"),
+        (["PHOTO", "--drag", "nostril:1%,1%"], 2, "No landmark is called 'nostril'"),
+        (["PHOTO", "--drag", "1,1:2,2", "-o", "x.bmp"], 2, "choose a format"),
+        (["PHOTO", "--drag", "1,1:2,2", "-o", "PHOTO"], 2, "exists: give another path, or --overwrite"),
+        (["PHOTO", "--drag", "1,1:2,2", "--preview", "x.png"], 2, "ends in .gif or .webp"),
+        (["PHOTO", "--drag", "1,1:2,2", "--mask", "missing.png"], 2, "There is no photo at missing.png"),
+        (["missing.jpg", "--drag", "1,1:2,2"], 2, "There is no photo at missing.jpg"),
+        (["PHOTO", "--drag", "1,1:2,2", "--device", "abacus"], 2, "No device 'abacus'"),
+        (["PHOTO", "--drag", "1,1:2,2", "--generator", "nobody"], 2, "'nobody'"),
+        (["PHOTO", "--drag", "1,1:2,2", "--steps", "many"], 2, "many"),
+        (["PHOTO", "--bogus"], 2, "--bogus"),
+        (["TEXT", "--drag", "1,1:2,2"], 1, "no JPEG"),
+        (["GREY", "--drag", "mouth-left:1%,1%"], 3, "No face was found"),
+        (["PHOTO", "--drag", "mouth-left:1%,1%", "--face", "7"], 3, "--face 7"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_a_sentence(cli, photo, tmp_path, arguments, code, message):
+    text, grey = tmp_path / "text.png", tmp_path / "grey.png"
+    text.write_text("not a picture")
+    Image.new("RGB", (200, 200), "grey").save(grey)
+    names = {"PHOTO": photo, "TEXT": text, "GREY": grey}
+    before = set(tmp_path.iterdir())
+    found, out, err = cli("edit", *(names.get(a, a) for a in arguments))
+    assert found == code
+    assert message.replace(" ", "") in err.replace(" ", "").replace("│", "")
+    assert "Traceback" not in err
+    assert out == ""
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_weights_that_are_missing(cli, photo, monkeypatch, tmp_path):
+    monkeypatch.setenv("PHOTODRAG_HOME", str(tmp_path / "empty"))
+    code, _, err = cli("edit", photo, "--drag", SMILE[0], "--offline")
+    assert code == 4
+    assert "--offline forbids fetching it" in err
+
+
+def test_interruption(cli, photo, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.edit.project", interrupt)
+    code, _, err = cli("edit", photo, "--drag", SMILE[0])
+    assert code == 130
+    assert "Interrupted" in err
+    assert not photo.with_name("me-edited.png").exists()
+
+
+def test_landmarks(cli, photo, tmp_path):
+    overlay = tmp_path / "overlay.png"
+    code, out, _ = cli("landmarks", photo, "-o", overlay)
+    assert code == 0
+    assert out.startswith("face 1: ")
+    assert any(line.split()[0] == "mouth-left" and line.split()[-1] == "48" for line in out.splitlines()[1:])
+    assert read_photo(overlay).width > 512
+    code, out, _ = cli("landmarks", photo, "--json")
+    (face,) = json.loads(out)["faces"]
+    assert len(face["landmarks"]) == 68
+    assert face["names"]["mouth-left"] == face["landmarks"][48]
+
+
+def test_landmarks_without_a_face(cli, tmp_path):
+    path = tmp_path / "grey.png"
+    Image.new("RGB", (200, 200), "grey").save(path)
+    code, out, err = cli("landmarks", path)
+    assert (code, out) == (3, "")
+    assert "No face was found" in err
+
+
+def test_demo(cli, tmp_path, monkeypatch, smile, astronaut):
+    """The demo's own part; the edit behind it is tested elsewhere."""
+    monkeypatch.setattr("pipeline.edit.Pipeline.edit", lambda *args, **kwargs: smile)
+    code, out, err = cli("demo", "-o", tmp_path / "out")
+    paths = [tmp_path / "out" / f"{name}.png" for name in ("before", "after", "side-by-side")]
+    assert (code == 0) == smile.arrived
+    assert out.split() == [str(path) for path in paths]
+    assert "of its way" in err
+    before, after, both = (read_photo(path).pixels for path in paths)
+    assert np.array_equal(before, astronaut.pixels)
+    assert np.array_equal(after, smile.photo.pixels)
+    assert np.array_equal(both[:, :512], before)
+    assert np.array_equal(both[:, -512:], after)
+    assert cli("demo", "-o", tmp_path / "out")[0] == 2
+    assert cli("demo", "-o", tmp_path / "out", "--overwrite")[0] == code
+
+
+def test_help_and_version_load_nothing_heavy():
+    script = """
+import sys
+from photodrag import main
+for arguments in (["--help"], ["edit", "--help"], ["--version"]):
+    sys.argv = ["photodrag", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code
+heavy = {"torch", "numpy", "cv2", "dlib", "PIL", "scipy", "skimage"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "edit" in result.stdout
+    assert "mouth-left" in result.stdout
+    assert "0.1.0" in result.stdout

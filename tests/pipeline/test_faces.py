@@ -1,0 +1,104 @@
+import cv2
+import numpy as np
+import pytest
+
+from pipeline.faces import DlibDetector, Face, FaceAlignmentDetector, choose_face, find_faces
+from weights.errors import NoFace, WeightsMissing
+from weights.store import Store
+
+
+@pytest.fixture(scope="module")
+def dlib(store):
+    return DlibDetector(store)
+
+
+@pytest.fixture(scope="module")
+def face(dlib, astronaut):
+    (face,) = find_faces(astronaut.pixels, dlib)
+    return face
+
+
+def test_only_the_real_face_is_found(face):
+    assert face.detector == "dlib"
+    assert np.abs(face.landmarks.mean(axis=0) - [221, 132]).max() < 6
+    assert face.landmarks.shape == (68, 2)
+    assert face.score > 1
+    x0, y0, x1, y1 = face.box
+    assert x0 <= face.landmarks[:, 0].min() <= face.landmarks[:, 0].max() <= x1
+    assert y0 <= face.landmarks[:, 1].min() <= face.landmarks[:, 1].max() <= y1
+
+
+def distance(found, expected, scale):
+    """Mean distance of landmarks in units of the distance between the outer corners of the eyes."""
+    return np.hypot(*(found - expected).T).mean() / (np.hypot(*(expected[45] - expected[36])) * scale)
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0, 5.0])
+def test_faces_of_any_size(dlib, astronaut, face, scale):
+    picture = cv2.resize(astronaut.pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    (found,) = find_faces(picture, dlib)
+    assert distance((found.landmarks + 0.5) / scale - 0.5, face.landmarks, 1) < 0.05
+
+
+@pytest.mark.parametrize("angle", [20, -35, 90, 180])
+def test_faces_at_any_angle(dlib, astronaut, face, angle):
+    matrix = cv2.getRotationMatrix2D((255.5, 255.5), angle, 0.7)
+    picture = cv2.warpAffine(astronaut.pixels, matrix, (512, 512))
+    (found,) = find_faces(picture, dlib)
+    expected = face.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    assert distance(found.landmarks, expected, 1) < 0.06
+
+
+def test_faces_come_from_left_to_right_and_the_largest_is_the_default(dlib, astronaut):
+    crop = astronaut.pixels[:260, 100:340]
+    large = cv2.resize(crop, None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC)
+    picture = np.zeros((400, 640, 3), np.uint8)
+    picture[:260, :240], picture[:390, 260:620] = crop, large
+    faces = find_faces(picture, dlib)
+    assert len(faces) == 2
+    assert faces[0].box[0] < faces[1].box[0]
+    assert choose_face(faces) is faces[1]
+    assert choose_face(faces, 1) is faces[0]
+
+
+def test_no_face(dlib):
+    assert find_faces(np.full((200, 300, 3), 127, np.uint8), dlib) == []
+    with pytest.raises(NoFace, match="No face was found"):
+        choose_face([])
+
+
+def test_a_number_that_no_face_has():
+    face = Face(landmarks=np.zeros((68, 2)), box=(0, 0, 1, 1), score=1, detector="dlib")
+    for number in (0, 2, -1):
+        with pytest.raises(NoFace, match=f"--face {number} was asked for, and there is one face"):
+            choose_face([face], number)
+    with pytest.raises(NoFace, match="there are 2 faces"):
+        choose_face([face, face], 3)
+
+
+def test_face_alignment_downloads_nothing_by_itself(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    with pytest.raises(WeightsMissing, match="fan-detector"):
+        FaceAlignmentDetector(Store(folder=tmp_path, offline=True), "cpu")
+
+
+def test_face_alignment_with_networks_from_the_store(tmp_path, monkeypatch):
+    """Random networks stand in for the real ones, whose host is not reached from everywhere."""
+    import torch
+    from face_alignment.detection.sfd.net_s3fd import s3fd
+    from face_alignment.models import FAN
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    store = Store(folder=tmp_path, offline=True)
+    torch.manual_seed(0)
+    for name, network in (("fan-detector", s3fd()), ("fan-landmarks", FAN(4))):
+        store.path(name).parent.mkdir(exist_ok=True)
+        torch.save(network.state_dict(), store.path(name))
+    detector = FaceAlignmentDetector(store, "cpu")
+    offered = tmp_path / "torch" / "hub" / "checkpoints" / store.path("fan-landmarks").name
+    assert offered.read_bytes() == store.path("fan-landmarks").read_bytes()
+    picture = np.zeros((2 * detector.LONGEST, 64, 3), np.uint8)
+    monkeypatch.setattr(detector._networks.face_detector, "detect_from_image", lambda image: [[8, 100, 24, 120, 0.9]])
+    (found,) = detector.detect(picture)
+    assert (found.detector, found.score, found.landmarks.shape) == ("face-alignment", 0.9, (68, 2))
+    assert np.abs(found.landmarks.mean(axis=0) - [32, 220]).max() < 60

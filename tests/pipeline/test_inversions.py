@@ -1,0 +1,150 @@
+"""Inversions that are kept: in the cache, and as files beside photos."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from drag.landmarks import parse_drag
+from inversion.inversion import Inversion, read_inversion
+from pipeline.cache import InversionCache
+from pipeline.cli.app import run
+from pipeline.edit import Pipeline
+from pipeline.inversions import is_inversion, read_with_photo, write_for_photo
+from pipeline.photo import Photo, read_photo, write_photo
+from tests.conftest import SMILE, smooth_picture
+from tests.pipeline.test_cli import INVERT, QUICK
+from weights.errors import InvalidFile, InvalidInput
+
+PLAIN = [f"--{word}" if i % 2 == 0 else word for i, word in enumerate(INVERT)]
+
+
+@pytest.fixture
+def inversion():
+    return Inversion(
+        w=torch.zeros(1, 4, 8), difference={}, generator="g", generator_sha256="0", loss=0.5,
+        steps={"project": 1}, completed=True, settings={},
+    )  # fmt: skip
+
+
+def test_cache(tmp_path, inversion):
+    cache = InversionCache(tmp_path)
+    crop = np.zeros((4, 4, 3), np.float32)
+    keys = [cache.key(crop, seed=0), cache.key(crop, seed=1), cache.key(crop + 1, seed=0)]
+    assert len(set(keys)) == 3
+    assert keys[0] == cache.key(crop.copy(), seed=0)
+    assert cache.get(keys[0]) is None
+    cache.put(keys[0], inversion)
+    cache.put(keys[1], replace(inversion, loss=0.1))
+    assert [cache.get(key).loss for key in keys[:2]] == [0.5, 0.1]
+    cache.paths()[0].write_bytes(b"cut")
+    assert sum(cache.get(key) is not None for key in keys[:2]) == 1
+    assert cache.clear() == 1
+    assert cache.paths() == []
+
+
+def test_the_second_edit_skips_the_inversion(tmp_path, quick, store, astronaut, monkeypatch):
+    settings = replace(quick, inversion=replace(quick.inversion, w_steps=2, steps=4, perceptual="alex"))
+    cache = InversionCache(tmp_path)
+    drags = [parse_drag(SMILE[0])]
+    first = Pipeline(settings, store=store, cache=cache).edit(astronaut, drags)
+    monkeypatch.setattr("pipeline.edit.invert", lambda *args, **kwargs: pytest.fail("inverted again"))
+    second = Pipeline(settings, store=store, cache=cache).edit(astronaut, drags)
+    assert np.array_equal(first.photo.pixels, second.photo.pixels)
+    monkeypatch.setattr("pipeline.edit.invert", lambda *args, **kwargs: (_ for _ in ()).throw(InterruptedError))
+    other = replace(settings, inversion=replace(settings.inversion, steps=5))
+    with pytest.raises(InterruptedError):
+        Pipeline(other, store=store, cache=cache).edit(astronaut, drags)
+
+
+def test_a_subject_is_dragged_any_number_of_times(quick, store, astronaut):
+    settings = replace(quick, inversion=replace(quick.inversion, w_steps=2, steps=4, perceptual="alex"))
+    pipeline = Pipeline(settings, store=store)
+    subject = pipeline.prepare(astronaut)
+    results = [pipeline.edit(subject, [parse_drag(text)]) for text in SMILE]
+    assert all(result.subject is subject for result in results)
+    assert results[0].seconds["invert"] < 0.1
+    assert not np.array_equal(results[0].photo.pixels, results[1].photo.pixels)
+
+
+def test_a_file_finds_its_photo(tmp_path, inversion):
+    photo = tmp_path / "photos" / "me.png"
+    write_photo(Photo(pixels=smooth_picture(8, 8)), photo)
+    path = tmp_path / "kept" / "me.inv.safetensors"
+    write_for_photo(inversion, path, photo)
+    assert is_inversion(path)
+    assert not is_inversion(photo)
+    assert not is_inversion(tmp_path / "missing")
+    found, where = read_with_photo(path)
+    assert found.photo == "../photos/me.png"
+    assert where.resolve() == photo
+    write_photo(Photo(pixels=smooth_picture(8, 8, seed=1)), photo, overwrite=True)
+    with pytest.raises(InvalidFile, match="is not the photo"):
+        read_with_photo(path)
+    photo.unlink()
+    with pytest.raises(InvalidInput, match="put it back there"):
+        read_with_photo(path)
+
+
+@pytest.fixture
+def photo(tmp_path, astronaut):
+    path = tmp_path / "me.png"
+    write_photo(astronaut, path)
+    return path
+
+
+def test_invert_then_edit(photo, capsys):
+    path = photo.with_name("me.inv.safetensors")
+    tuned = ["--tune", "--tune-steps", "2"]
+    assert run(["invert", str(photo), *PLAIN, *tuned, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["output"] == str(path)
+    assert told["steps"] == {"project": 10, "tune": 2}
+    assert read_inversion(path).difference
+    assert run(["invert", str(photo), *PLAIN]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert run(["edit", str(path), "--drag", SMILE[0], "--steps", "3", "--json"]) in (0, 6)
+    told = json.loads(capsys.readouterr().out)
+    assert told["photo"] == str(photo)
+    assert told["steps"]["tune"] == 2
+    assert (read_photo(photo.with_name("me-edited.png")).pixels != read_photo(photo).pixels).any()
+
+
+def test_ctrl_c_keeps_the_best_so_far(photo, capsys, monkeypatch):
+    original = Pipeline.align
+
+    def press(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(Pipeline, "align", press)
+    assert run(["invert", str(photo), *PLAIN]) == 130
+    err = " ".join(capsys.readouterr().err.split())
+    assert "the best so far was kept" in err
+    found = read_inversion(photo.with_name("me.inv.safetensors"))
+    assert (found.completed, found.steps) == (False, {"project": 1})
+
+
+def test_cache_commands(photo, capsys):
+    InversionCache().clear()
+    assert run(["edit", str(photo), "--drag", SMILE[0], *QUICK]) in (0, 6)
+    capsys.readouterr()
+    assert run(["cache", "list", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["bytes"] == InversionCache().paths()[0].stat().st_size
+    assert run(["cache", "list"]) == 0
+    assert row["path"] in capsys.readouterr().out
+    assert run(["cache", "clear"]) == 0
+    assert "1 inversions removed" in capsys.readouterr().err
+    assert InversionCache().paths() == []
+
+
+def test_an_inversion_for_another_generator(photo, tmp_path, inversion, capsys):
+    path = tmp_path / "other.inv.safetensors"
+    write_for_photo(inversion, path, photo)
+    assert run(["edit", str(path), "--drag", SMILE[0]]) == 1
+    assert "was made for the generator 'g'" in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,196 @@
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from pipeline.photo import Photo, decode_photo, encode_photo, read_mask, read_photo, write_photo
+from tests.conftest import smooth_picture
+from weights.errors import InvalidFile, InvalidInput
+
+PICTURE = smooth_picture(48, 64)
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def exif(orientation=1):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    tags[0x010E] = "a description"
+    tags.get_ifd(0x8769)[0x9003] = "2020:01:02 03:04:05"
+    tags.get_ifd(0x8825)[1] = "N"
+    return tags.tobytes()
+
+
+def file_of(picture, format_, **options):
+    out = BytesIO()
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image.save(out, format_, **options)
+    return out.getvalue()
+
+
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:format="kept"/>'
+    b"</rdf:RDF></x:xmpmeta>"
+)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_metadata_survives(format_):
+    options = {} if format_ == "PNG" else {"xmp": XMP} if format_ != "TIFF" else {}
+    source = decode_photo(file_of(PICTURE, format_, exif=exif(), icc_profile=ICC, **options), name="it")
+    edited = source.edited(source.pixels)
+    image = Image.open(BytesIO(encode_photo(edited, format_)))
+    again = decode_photo(encode_photo(edited, format_), name="it")
+    assert image.format == source.format == format_
+    assert image.info["icc_profile"] == ICC
+    tags = image.getexif()
+    assert (tags[0x0112], tags[0x010E]) == (1, "a description")
+    assert tags.get_ifd(0x8769)[0x9003] == "2020:01:02 03:04:05"
+    assert tags.get_ifd(0x8825)[1] == "N"
+    assert b"compositeWithTrainedAlgorithmicMedia" in again.xmp
+    assert (b"kept" in again.xmp) == bool(options)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_once(orientation):
+    upright = decode_photo(file_of(PICTURE, "PNG", exif=exif(orientation)), name="it")
+    assert (upright.height, upright.width) == ((48, 64) if orientation < 5 else (64, 48))
+    again = decode_photo(encode_photo(upright, "PNG"), name="it")
+    assert np.array_equal(again.pixels, upright.pixels)
+    turned = Image.fromarray(PICTURE)
+    turned.getexif()[0x0112] = orientation
+    assert Image.open(BytesIO(encode_photo(upright, "PNG"))).getexif()[0x0112] == 1
+
+
+@pytest.mark.parametrize("format_", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1"])
+def test_lossless_formats_and_modes(format_, mode):
+    image = Image.fromarray(PICTURE).convert(mode)
+    if "A" in mode:
+        image.putalpha(Image.fromarray(PICTURE[..., 0]))
+    options = {"lossless": True, "exact": True} if format_ == "WEBP" else {}
+    source = decode_photo(file_of(image, format_, **options), name="it")
+    again = decode_photo(encode_photo(source, format_), name="it")
+    assert np.array_equal(source.pixels, np.asarray(image.convert("RGB")))
+    assert np.array_equal(again.pixels, source.pixels)
+    assert (again.alpha is not None) == ("A" in mode)
+    if again.alpha is not None:
+        assert np.array_equal(again.alpha, PICTURE[..., 0])
+    assert source.grey == (mode in ("L", "LA", "1") and format_ != "WEBP")
+
+
+def test_transparent_palette():
+    image = Image.fromarray(PICTURE).convert("P")
+    photo = decode_photo(file_of(image, "PNG", transparency=int(np.asarray(image)[0, 0])), name="it")
+    assert photo.alpha[0, 0] == 0
+    assert photo.alpha.max() == 255
+
+
+@pytest.mark.parametrize("options", [{"quality": 70, "subsampling": 2}, {"quality": 93, "subsampling": 1}])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_jpeg_is_written_by_the_sources_tables(options, orientation):
+    data = file_of(PICTURE, "JPEG", exif=exif(orientation), progressive=True, **options)
+    source, written = (Image.open(BytesIO(d)) for d in (data, encode_photo(decode_photo(data, name="it"), "JPEG")))
+    for key, table in source.quantization.items():
+        wanted = np.reshape(table, (8, 8))
+        assert np.array_equal(np.reshape(written.quantization[key], (8, 8)), wanted.T if orientation == 6 else wanted)
+    assert written.info.get("progressive") == 1
+    # A second compression by the same tables changes next to nothing.
+    photo = decode_photo(data, name="it")
+    again = decode_photo(encode_photo(photo, "JPEG"), name="it")
+    assert np.abs(again.pixels.astype(int) - photo.pixels).mean() < 1
+
+
+def test_grey_jpeg_stays_grey():
+    data = file_of(Image.fromarray(PICTURE).convert("L"), "JPEG")
+    photo = decode_photo(data, name="it")
+    assert photo.grey
+    assert Image.open(BytesIO(encode_photo(photo, "JPEG"))).mode == "L"
+
+
+def test_alpha_is_laid_on_white_for_jpeg():
+    photo = Photo(pixels=np.zeros((8, 8, 3), np.uint8), alpha=np.zeros((8, 8), np.uint8))
+    assert decode_photo(encode_photo(photo, "JPEG"), name="it").pixels.min() > 250
+
+
+def test_webp_keeps_its_kind():
+    for lossless in (True, False):
+        data = file_of(PICTURE, "WEBP", lossless=lossless, icc_profile=ICC, exif=exif())
+        written = encode_photo(decode_photo(data, name="it"), "WEBP")
+        assert (b"VP8L" in written) == lossless
+
+
+def wide_gamut():
+    """A profile whose primaries are far from sRGB's: sRGB's own with red and green exchanged."""
+    data = bytearray(ICC)
+    red, green = data.index(b"rXYZ"), data.index(b"gXYZ")
+    data[red : red + 4], data[green : green + 4] = b"gXYZ", b"rXYZ"
+    return bytes(data).replace(b"s\0R\0G\0B", b"o\0d\0d\0_")
+
+
+def test_colour_space_and_back():
+    photo = Photo(pixels=PICTURE, icc=wide_gamut())
+    srgb = photo.to_srgb(PICTURE)
+    assert np.abs(srgb.astype(int) - PICTURE[..., [1, 0, 2]]).mean() < 3
+    assert np.abs(photo.from_srgb(srgb).astype(int) - PICTURE).mean() < 3
+    plain = Photo(pixels=PICTURE, icc=ICC)
+    assert plain.to_srgb(PICTURE) is PICTURE
+    assert Photo(pixels=PICTURE, icc=b"damaged").to_srgb(PICTURE) is PICTURE
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "no JPEG"),
+        (b"<html></html>", "no JPEG"),
+        (file_of(PICTURE, "GIF"), "no JPEG"),
+        (file_of(PICTURE, "PNG")[:200], "damaged"),
+        (file_of(PICTURE, "JPEG")[:400], "damaged"),
+    ],
+)
+def test_bad_files(data, message):
+    with pytest.raises(InvalidFile, match=message):
+        decode_photo(data, name="it")
+
+
+def test_decompression_bomb():
+    import struct
+    import zlib
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+    with pytest.raises(InvalidFile, match="megapixels"):
+        decode_photo(bomb, name="it")
+
+
+def test_nothing_is_overwritten_without_being_asked(tmp_path):
+    path = tmp_path / "a.png"
+    photo = Photo(pixels=PICTURE)
+    write_photo(photo, path)
+    with pytest.raises(InvalidInput, match="--overwrite"):
+        write_photo(Photo(pixels=PICTURE[::-1]), path)
+    assert np.array_equal(read_photo(path).pixels, PICTURE)
+    write_photo(Photo(pixels=PICTURE[::-1].copy()), path, overwrite=True)
+    assert np.array_equal(read_photo(path).pixels, PICTURE[::-1])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_paths_that_cannot_be(tmp_path):
+    photo = Photo(pixels=PICTURE)
+    with pytest.raises(InvalidInput, match="choose a format"):
+        write_photo(photo, tmp_path / "a.bmp")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(InvalidInput, match="is a folder"):
+        write_photo(photo, tmp_path / "folder.png", overwrite=True)
+    with pytest.raises(InvalidInput, match="check the path"):
+        read_photo(tmp_path / "missing.jpg")
+
+
+def test_mask(tmp_path):
+    path = tmp_path / "mask.png"
+    Image.fromarray(np.tile(np.uint8([0, 255]), (4, 2))).save(path)
+    assert read_mask(path).tolist() == [[0, 1, 0, 1]] * 4
