@@ -1,0 +1,211 @@
+"""Inversion of held-out faces: how closely it shows them, and how well it can be edited then.
+
+    python -m benchmarks.inversion --faces DIR [--every 4] [--cases ...] [--threads 2]
+
+DIR/aligned holds pictures in the FFHQ frame. Medians over the faces; images in [0, 1] for MSE; identity is the
+Euclidean distance of dlib's 128-d embeddings. Editability: after each inversion the mouth corners are dragged 8 %
+of the distance between the eyes outward and 6 % up; landmarks are detected again; reported are the share of the
+way that they made, and the identity distance of the edited picture to the crop. Writes docs/results/inversion.md,
+its curves inversion.png, and a sheet of reconstructions.
+"""
+
+import argparse
+import resource
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks.faces import SCALE, Observer, read_faces
+from drag.editor import drag
+from drag.landmarks import face_axes
+from drag.points import check_points
+from drag.settings import DragSettings
+from inversion.inversion import invert
+from inversion.perceptual import Lpips
+from inversion.settings import InversionSettings, TuningSettings
+from pipeline.tensors import to_array, to_tensor
+from weights.compute import has_native_bfloat16
+from weights.load import load_generator
+from weights.store import Store
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
+
+PLAIN = InversionSettings(patience=0)
+CASES: dict[str, tuple[InversionSettings, TuningSettings, bool]] = {
+    "encoder only": (replace(PLAIN, w_steps=0, steps=0), TuningSettings(), True),
+    "W": (replace(PLAIN, space="w", w_steps=120), TuningSettings(), True),
+    "W+, no prior": (replace(PLAIN, prior="none"), TuningSettings(), True),
+    "W+, pull to W": (PLAIN, TuningSettings(), True),
+    "W+, strong pull to W": (replace(PLAIN, pull=0.3), TuningSettings(), True),
+    "W+, P_N": (replace(PLAIN, prior="pn", pull=0.01), TuningSettings(), True),
+    "W+, mean w start": (PLAIN, TuningSettings(), False),
+    "W, tuned": (replace(PLAIN, space="w", w_steps=60), TuningSettings(tune=True, steps=150), True),
+    "W+, tuned": (PLAIN, TuningSettings(tune=True, steps=100), True),
+}
+
+
+@dataclass
+class Found:
+    """Numbers of one case, one a face."""
+
+    alex: list[float] = field(default_factory=list)
+    vgg: list[float] = field(default_factory=list)
+    mse: list[float] = field(default_factory=list)
+    ms_ssim: list[float] = field(default_factory=list)
+    identity: list[float] = field(default_factory=list)
+    reached: list[float] = field(default_factory=list)
+    edited_identity: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    curve: list[list[float]] = field(default_factory=list)
+    no_face: int = 0
+
+
+def ms_ssim(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Return the multi-scale structural similarity of two pictures from 0 to 255 (Wang et al. 2003)."""
+    from skimage.metrics import structural_similarity
+
+    shares = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
+    values = []
+    for _ in shares:
+        window = min(11, min(a.shape[:2]) // 2 * 2 - 1)
+        values.append(max(structural_similarity(a, b, data_range=255, channel_axis=2, win_size=window), 1e-6))
+        a, b = (cv2.resize(p, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for p in (a, b))
+    return float(np.prod(np.array(values) ** shares))
+
+
+class Bench:
+    """What is measured with."""
+
+    def __init__(self, generator: str, dtype: torch.dtype) -> None:
+        """Load the generator, the metrics and the observer."""
+        self.device, self.dtype, self.store = torch.device("cpu"), dtype, Store()
+        self.generator = load_generator(generator, device=self.device)
+        self.metrics = {name: Lpips(name, store=self.store, device=self.device) for name in ("alex", "vgg")}
+        self.loss = Lpips("vgg", store=self.store, device=self.device, dtype=dtype)
+        self.observer = Observer(self.store)
+
+    def run(self, crop: NDArray[np.float32], case: str, found: Found) -> NDArray[np.float32]:
+        """Invert one crop and measure; return the reconstruction."""
+        settings, tuning, encoder = CASES[case]
+        generator = self.generator if encoder else replace(self.generator, encoder=None)
+        curve: list[float] = []
+        start = time.perf_counter()
+        inversion = invert(
+            generator, to_tensor(crop, self.device), lpips=self.loss, settings=settings, tuning=tuning,
+            dtype=self.dtype, callback=lambda step: curve.append(step.loss),
+        )  # fmt: skip
+        found.seconds.append(time.perf_counter() - start)
+        found.steps.append(sum(inversion.steps.values()))
+        found.curve.append(curve)
+        network = inversion.network(generator)
+        with torch.no_grad():
+            shown = to_array(network.synthesis(inversion.w))
+        pair = [to_tensor(p, self.device) for p in (shown, crop)]
+        with torch.no_grad():
+            found.alex.append(float(self.metrics["alex"](*pair)))
+            found.vgg.append(float(self.metrics["vgg"](*pair)))
+        found.mse.append(float(np.square((shown - crop) / 255).mean()))
+        found.ms_ssim.append(ms_ssim(shown, crop))
+        self._identity_and_edit(crop, shown, network, inversion.w, found)
+        return shown
+
+    def _identity_and_edit(self, crop, shown, network, w: Tensor, found: Found) -> None:
+        true, before = self.observer.landmarks(crop), self.observer.landmarks(shown)
+        if true is None or before is None:
+            found.no_face += 1
+            return
+        who = self.observer.identity(crop, true)
+        found.identity.append(float(np.linalg.norm(self.observer.identity(shown, before) - who)))
+        asked = np.array([[-0.08, -0.06], [0.08, -0.06]]) @ face_axes(before)
+        ratio = self.generator.size / SCALE
+        handles = before[[48, 54]]
+        points = check_points(
+            (handles + 0.5) * ratio - 0.5, (handles + asked + 0.5) * ratio - 0.5, size=self.generator.size
+        )
+        dragged = drag(
+            network, w, points, spread=self.generator.spread, settings=DragSettings(steps=100), dtype=self.dtype
+        )
+        with torch.no_grad():
+            edited = to_array(network.synthesis(dragged.w))
+        after = self.observer.landmarks(edited)
+        if after is None:
+            found.no_face += 1
+            return
+        moved = after[[48, 54]] - handles
+        found.reached.append(float(((moved * asked).sum(axis=1) / (asked**2).sum(axis=1)).mean()))
+        found.edited_identity.append(float(np.linalg.norm(self.observer.identity(edited, after) - who)))
+
+
+def plot(found: dict[str, Found], path: Path) -> None:
+    """Draw the loss over the steps of each case, median over faces."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4))
+    for case, numbers in found.items():
+        length = min(map(len, numbers.curve))
+        if length:
+            axes.plot(np.median([curve[:length] for curve in numbers.curve], axis=0), label=case)
+    axes.set(xlabel="step", ylabel="LPIPS(vgg) + MSE", ylim=(0, 0.8))
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=80)
+
+
+def main() -> None:
+    """Invert all faces in all cases and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faces", type=Path, required=True)
+    parser.add_argument("--every", type=int, default=1, help="take every n-th face only")
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--generator", default="faces-128")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=RESULTS / "inversion.md")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    bench = Bench(arguments.generator, torch.bfloat16 if has_native_bfloat16() else torch.float32)
+    _, crops = read_faces(arguments.faces / "aligned", bench.generator.size, every=arguments.every)
+    lines = [
+        "# Inversion",
+        "",
+        f"Written by `python -m benchmarks.inversion` on {len(crops)} held-out faces, generator "
+        f"{bench.generator.name}, {str(bench.dtype).removeprefix('torch.')}. Medians.",
+        "",
+        "| case | steps | LPIPS alex | LPIPS vgg | MSE | MS-SSIM | identity | s "
+        "| mouth reached | identity after edit | no face |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    found: dict[str, Found] = {}
+    sheet = [np.hstack(list(crops[:8]))]
+    for case in arguments.cases:
+        numbers = found[case] = Found()
+        shown = [bench.run(crop, case, numbers) for crop in crops]
+        sheet.append(np.hstack(shown[:8]))
+        n = {
+            name: float(np.median(values or [np.nan]))
+            for name, values in vars(numbers).items()
+            if name not in ("curve", "no_face")
+        }
+        lines.append(
+            f"| {case} | {n['steps']:.0f} | {n['alex']:.4f} | {n['vgg']:.4f} | {n['mse']:.5f} | {n['ms_ssim']:.3f} | "
+            f"{n['identity']:.3f} | {n['seconds']:.1f} | {n['reached']:.0%} | {n['edited_identity']:.3f} "
+            f"| {numbers.no_face} |"
+        )
+        print(lines[-1], flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    lines += ["", f"Peak memory of all: {peak:.0f} MB.", "", f"![loss]({arguments.output.stem}.png)"]
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text("\n".join(lines) + "\n")
+    plot(found, arguments.output.with_suffix(".png"))
+    tiles = np.clip(np.vstack(sheet) + 0.5, 0, 255).astype(np.uint8)
+    cv2.imwrite(str(arguments.output.with_name(f"{arguments.output.stem}-faces.jpg")), tiles[..., ::-1])
+
+
+if __name__ == "__main__":
+    main()
