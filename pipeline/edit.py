@@ -55,7 +55,7 @@ class EditResult:
     """An edit and all its stages.
 
     Attributes:
-        photo: the edited photo.
+        photo: the edited photo; with `composite="crop"` the edited crop.
         subject: the photo before, its face, its crop and its inversion.
         points: handles and targets in pixels of the crop.
         drag: the drag.
@@ -166,14 +166,14 @@ class Pipeline:
         # 4. Put the change back into the photo.
         with _timed(seconds, "composite"):
             before, after = subject.render(subject.w), subject.render(dragged.w)
-            pixels, changed = composite(subject.photo, subject.alignment, before, after, self.settings.composite)
+            edited, changed = self._composite(subject, before, after, allowed)
         # 5. Look whether the face did what was asked.
         with _timed(seconds, "check"):
             shares = np.full(len(drags), np.nan)
             if subject.face:
-                shares = reached(subject, pixels, drags, detector=self.detector)
+                shares = reached(subject, edited, drags, detector=self.detector)
         return EditResult(
-            photo=subject.photo.edited(pixels),
+            photo=edited,
             subject=subject,
             points=points,
             drag=dragged,
@@ -267,6 +267,17 @@ class Pipeline:
     def _subject(self, aligned: Aligned, inversion: Inversion) -> Subject:
         parts = {f.name: getattr(aligned, f.name) for f in dataclasses.fields(Aligned)}
         return Subject(**parts, inversion=inversion, network=inversion.network(self.generator), dtype=self.dtype)
+
+    def _composite(
+        self, subject: Subject, before: Crop, after: Crop, allowed: NDArray[np.float32] | None
+    ) -> tuple[Photo, NDArray[np.float32]]:
+        """Return the edited photo, and where it changed; or the edited crop as a photo of its own."""
+        settings = self.settings.composite
+        if settings.composite == "crop":
+            crop = Photo(pixels=np.clip(after + 0.5, 0, 255).astype(np.uint8), format=subject.photo.format)
+            return crop.edited(crop.pixels), np.ones(after.shape[:2], np.float32)
+        pixels, changed = composite(subject.photo, subject.alignment, before, after, settings, allowed=allowed)
+        return subject.photo.edited(pixels), changed
 
     def _drag(
         self,
