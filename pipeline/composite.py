@@ -7,7 +7,6 @@ motion between the two; where the motion uncovers something new, the generator's
 light, and with its grain and sharpness.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -33,6 +32,41 @@ AVERAGED = np.array([-0.01953125, 0.09375, 0.8515625, 0.09375, -0.01953125], np.
 BAND = 256  # rows of the photo worked on at once
 
 
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """A part of a photo, changed.
+
+    Attributes:
+        rows: of the photo.
+        columns: of the photo.
+        pixels: (h, w, 3), of the photo's type, in its own colour space.
+        mask: (h, w) float32 from 0 to 1; pixels where it is 0 are the photo's.
+    """
+
+    rows: slice
+    columns: slice
+    pixels: Pixels
+    mask: Field
+
+    @classmethod
+    def of(cls, photo: Photo, rows: slice, columns: slice) -> "Patch":
+        """Return a part of a photo with nothing changed yet."""
+        pixels = photo.pixels[rows, columns].copy()
+        return cls(rows, columns, pixels, np.zeros(pixels.shape[:2], np.float32))
+
+    def on(self, pixels: Pixels) -> Pixels:
+        """Return a photo's pixels (H, W, 3) with the patch in its place."""
+        out = pixels.copy()
+        out[self.rows, self.columns] = self.pixels
+        return out
+
+    def whole_mask(self, height: int, width: int) -> Field:
+        """Return the mask of a photo of that size: (height, width)."""
+        mask = np.zeros((height, width), np.float32)
+        mask[self.rows, self.columns] = self.mask
+        return mask
+
+
 def composite(
     photo: Photo,
     alignment: Alignment,
@@ -41,10 +75,10 @@ def composite(
     settings: CompositeSettings | None = None,
     *,
     allowed: Field | None = None,
-) -> tuple[Pixels, Field]:
-    """Put an edit into its photo.
+) -> Patch:
+    """Make the part of a photo that an edit changes.
 
-    Extra memory is proportional to the change's place in the photo, whatever the photo's size.
+    Memory is proportional to that part, whatever the photo's size.
 
     Args:
         photo: the photo; it is not changed.
@@ -55,7 +89,7 @@ def composite(
         allowed: (size, size) from 0 to 1, where the crop may change; None for everywhere.
 
     Returns:
-        The new pixels (H, W, 3), and the mask (H, W) from 0 to 1: pixels where it is 0 are the photo's.
+        The patch, which `Patch.on` puts into the photo.
     """
     settings = settings or CompositeSettings()
     reconstruction, edited = _restored(reconstruction), _restored(edited)
@@ -63,23 +97,19 @@ def composite(
     if settings.composite == "detail":
         mask *= change_mask(reconstruction, edited, feather=settings.feather)
         mask[mask < LEAST] = 0
-    pixels, whole = photo.pixels.copy(), np.zeros(photo.pixels.shape[:2], np.float32)
     if not mask.any():
-        return pixels, whole
+        return Patch(slice(0, 0), slice(0, 0), photo.pixels[:0, :0], mask[:0, :0])
     if settings.composite == "paste":
         layers = _pasted(edited)
     else:
         layers = _carried(_crop(photo, alignment), reconstruction, edited, mask)
-    painter = _Painter(photo, alignment, layers, mask, match_grain=settings.match_grain)
-    for rows in painter.bands():
-        columns = painter.columns
-        where = painter.where(rows)
-        if where.any():
-            before = photo.pixels[rows, columns]
-            after = painter.paint(rows, where)
-            pixels[rows, columns] = np.where(where[..., None] > 0, after, before)
-            whole[rows, columns] = where
-    return pixels, whole
+    grainy = settings.match_grain and settings.composite == "detail"
+    painter = _Painter(photo, alignment, layers, mask, match_grain=grainy)
+    patch = Patch.of(photo, painter.rows, painter.columns)
+    for start in range(painter.rows.start, painter.rows.stop, BAND):
+        rows = slice(start, min(start + BAND, painter.rows.stop))
+        painter.paint(patch, rows)
+    return patch
 
 
 def change_mask(reconstruction: Crop, edited: Crop, *, feather: float) -> Field:
@@ -213,28 +243,29 @@ class _Painter:
         self.alignment = alignment.moved(*-self.origin)
         self.own = photo.pixels[around]
         self.srgb = photo.to_srgb(self.own)
-        self.grain = measure_grain(self.srgb) if match_grain and layers.trust.any() else None
+        self.grain = measure_grain(self.srgb) if match_grain else None
         self.rng = np.random.default_rng(0)
 
-    def bands(self) -> Iterator[slice]:
-        """Give the photo's rows, so many at a time."""
-        for start in range(self.rows.start, self.rows.stop, BAND):
-            yield slice(start, min(start + BAND, self.rows.stop))
-
-    def where(self, rows: slice) -> Field:
-        """Return the mask in a band of the photo."""
+    def paint(self, patch: Patch, rows: slice) -> None:
+        """Paint a band of the photo's rows into the patch."""
         where = np.clip(self._sample(self.mask, rows), 0, 1)
         where[where < LEAST] = 0
-        return where
+        if not where.any():
+            return
+        height, width = where.shape
+        y0, x0 = rows.start - self.origin[1], self.columns.start - self.origin[0]
+        inside = slice(y0, y0 + height), slice(x0, x0 + width)
+        delta = where[..., None] * (self._made(rows, inside) - self.srgb[inside])
+        band = slice(rows.start - self.rows.start, rows.stop - self.rows.start)
+        after = _add(self.photo, self.own[inside], self.srgb[inside], delta)
+        patch.pixels[band] = np.where(where[..., None] > 0, after, self.own[inside])
+        patch.mask[band] = where
 
-    def paint(self, rows: slice, where: Field) -> Pixels:
-        """Return the photo's new pixels in a band, mixed with the old ones by `where`."""
+    def _made(self, rows: slice, inside: tuple[slice, slice]) -> Field:
+        """Return what an edit makes of a band, in sRGB: the generator's picture and the photo's detail."""
         layers, linear = self.layers, self.alignment.matrix[:, :2].astype(np.float32)
         made = self._sample(layers.edited, rows)
         trust = np.clip(self._sample(layers.trust, rows), 0, 1)[..., None]
-        y0, x0 = rows.start - self.origin[1], self.columns.start - self.origin[0]
-        height, width = where.shape
-        inside = slice(y0, y0 + height), slice(x0, x0 + width)
         if trust.any():
             y, x = np.mgrid[inside].astype(np.float32)
             x, y = np.moveaxis(np.stack([x, y], axis=2) + self._sample(layers.flow, rows) @ linear.T, 2, 0)
@@ -244,9 +275,8 @@ class _Painter:
             detail -= cv2.remap(self._soft(layers.reconstruction), u, v, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
             made += trust * detail
         if self.grain:
-            made += np.sqrt(1 - np.square(trust)) * self.grain.make(height, width, self.rng)[..., None]
-        delta = where[..., None] * (made - self.srgb[inside])
-        return _add(self.photo, self.own[inside], self.srgb[inside], delta)
+            made += np.sqrt(1 - np.square(trust)) * self.grain.make(made.shape[0], made.shape[1], self.rng)[..., None]
+        return made
 
     def _sample(self, values: Field, rows: slice) -> Field:
         """Resample values of the crop to a band of the photo."""

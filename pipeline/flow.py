@@ -13,7 +13,7 @@ Field = NDArray[np.float32]
 
 WORK = 1024  # px; small crops are enlarged to it
 STANDING = 0.93  # of its error is counted where nothing moves: rest is likelier than motion
-FLOOR = 4.0  # squared levels of 255; detail fainter than this is noise
+FLOOR = 1.0  # squared levels of 255; detail fainter than this is noise
 CONTRAST = 60.0  # levels of 255; pictures that differ by it show different things
 
 
