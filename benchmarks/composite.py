@@ -173,7 +173,7 @@ def main() -> None:
         "# Composite",
         "",
         f"Written by `python -m benchmarks.composite` on {len(pairs)} pairs of {len(pairs[0].before)} px. Means. "
-        "`paste` enlarges the edited crop, `delta` adds its difference from the reconstruction to the photo, `detail` is the "
+        "`paste` enlarges the edited crop, `delta` adds its difference from the reconstruction, `detail` is the "
         "project's. PSNR over the whole picture; LPIPS is vgg's at 512 px; HF is the root mean square of what a "
         "Gaussian of half a pixel of the crop takes from the face, over the truth's.",
         "",
