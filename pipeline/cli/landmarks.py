@@ -23,7 +23,7 @@ def landmarks(
     Parameters
     ----------
     photo
-        JPEG, PNG, WebP or TIFF.
+        JPEG, PNG, WebP, TIFF, HEIF or GIF.
     output
         Draw boxes, landmarks and their numbers on a copy of the photo.
     json
@@ -38,13 +38,13 @@ def landmarks(
     from drag.landmarks import place
     from drag.names import NAMES
     from pipeline.faces import find_faces, make_detector
-    from pipeline.photo import Photo, check_output, read_photo, write_photo
+    from pipeline.photo import Photo, check_output, eight_bit, read_photo, write_photo
     from pipeline.preview import draw_faces
     from weights.errors import NoFace
     from weights.store import Store
 
     if output:
-        check_output(output, overwrite=overwrite)
+        check_output(output, overwrite=overwrite, source=photo)
     source = read_photo(photo)
     with console.bars() as bars:
         store = Store(offline=offline, progress=bars.fetch, notice=console.notice)
@@ -52,7 +52,9 @@ def landmarks(
     if not found:
         raise NoFace(f"No face was found in {photo}: use a photo in which a face is larger, or turned to the camera.")
     if output:
-        write_photo(Photo(pixels=draw_faces(source.pixels, found), icc=source.icc), output, overwrite=overwrite)
+        write_photo(
+            Photo(pixels=draw_faces(eight_bit(source.pixels), found), icc=source.icc), output, overwrite=overwrite
+        )
     named = [{name: place(face.landmarks, name).round(2).tolist() for name in NAMES} for face in found]
     if json:
         console.result_json(

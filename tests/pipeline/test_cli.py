@@ -80,7 +80,7 @@ def test_handles_that_do_not_arrive_are_written_all_the_same(cli, photo):
         (["PHOTO", "--drag", "nostril:1%,1%"], 2, "No landmark is called 'nostril'"),
         (["PHOTO", "--drag", "1,1:2,2", "-o", "x.bmp"], 2, "choose a format"),
         (["PHOTO", "--drag", "1,1:2,2", "-o", "PHOTO"], 2, "exists: give another path, or --overwrite"),
-        (["PHOTO", "--drag", "1,1:2,2", "--preview", "x.png"], 2, "ends in .gif or .webp"),
+        (["PHOTO", "--drag", "1,1:2,2", "--preview", "x.png"], 2, "ends in .gif, .webp or .mp4"),
         (["PHOTO", "--drag", "1,1:2,2", "--mask", "missing.png"], 2, "There is no photo at missing.png"),
         (["missing.jpg", "--drag", "1,1:2,2"], 2, "There is no photo at missing.jpg"),
         (["PHOTO", "--drag", "1,1:2,2", "--device", "abacus"], 2, "No device 'abacus'"),
