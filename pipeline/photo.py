@@ -23,7 +23,7 @@ from weights.errors import InvalidFile, InvalidInput, PhotodragError
 from weights.files import replacing
 
 EightBit = NDArray[np.uint8]
-Pixels = EightBit | NDArray[np.uint16]
+Pixels = NDArray[np.uint8 | np.uint16]
 
 FORMATS = {
     ".jpg": "JPEG",
@@ -327,13 +327,16 @@ def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
 
 def _descriptive_tags(tags: Image.Exif) -> bytes | None:
     """Return a TIFF's tags that describe the picture, without those that lay out the file, as EXIF."""
-    kept = Image.Exif()
+    kept, found = Image.Exif(), False
     for tag, value in tags.items():
         if tag not in LAYOUT_TAGS and tag not in SUB_IFDS:
             kept[tag] = value
     for tag in SUB_IFDS:
-        kept.get_ifd(tag).update(tags.get_ifd(tag))
-    return kept.tobytes() if len(kept) or any(kept.get_ifd(tag) for tag in SUB_IFDS) else None
+        values = tags.get_ifd(tag)
+        if values:
+            kept.get_ifd(tag).update(values)
+            found = True
+    return kept.tobytes() if found or len(kept) else None
 
 
 def _encoding(image: Image.Image, *, turned: bool, lossless_webp: bool) -> dict[str, Any]:
@@ -418,11 +421,13 @@ def encode_photo(photo: Photo, format_: str) -> bytes:
         photo = replace(photo, exif=refresh(photo.exif, photo.width, photo.height, _thumbnailer(photo)))
     if format_ == "JPEG":
         return _encode_jpeg(photo)
+    # Pillow, as others, reads no grey of 16 bits with alpha: that is written as RGB.
+    shaped = replace(photo, grey=photo.grey and (photo.alpha is None or photo.pixels.dtype == np.uint8))
     if format_ == "TIFF":
         compressed = photo.format == "TIFF" and bool(photo.encoding.get("compressed"))
-        return tiff.write(_samples(photo), compressed=compressed, exif=photo.exif, xmp=photo.xmp, icc=photo.icc)
+        return tiff.write(_samples(shaped), compressed=compressed, exif=photo.exif, xmp=photo.xmp, icc=photo.icc)
     if format_ == "PNG" and photo.pixels.dtype == np.uint16:
-        samples = np.asarray(_samples(replace(photo, grey=photo.grey and photo.alpha is None)), np.uint16)
+        samples = np.asarray(_samples(shaped), np.uint16)
         dpi = photo.encoding.get("dpi")
         return png.write_16_bit(samples, exif=photo.exif, xmp=photo.xmp, icc=photo.icc, dpi=dpi)
     options = dict(photo.encoding) if format_ == photo.format else {}
