@@ -39,12 +39,6 @@ FORMATS = {
 READ_ONLY = {".gif": "GIF"}
 KINDS = "JPEG, PNG, WebP, TIFF, HEIF or GIF"
 MAX_PIXELS = 178_956_970  # where Pillow, too, stops believing in a photo
-TIFF_XMP = 700
-SUB_IFDS = (0x8769, 0x8825)  # EXIF, GPS
-LAYOUT_TAGS = {  # of TIFF: sizes, strips, tiles, compression, colour model, and what is kept apart
-    *(254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 301, 317, 320, 322, 323, 324, 325),
-    *(330, 332, 333, 334, 336, 338, 339, 340, 341, 347, 512, 513, 514, 529, 530, 531, 532, TIFF_XMP, 34675),
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -186,7 +180,7 @@ def decode_photo(data: bytes, *, name: str) -> Photo:
         formats = ["HEIF"]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # of metadata that Pillow finds odd, and of large pictures
             with Image.open(BytesIO(data), formats=formats) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise InvalidFile(_too_large(name))
@@ -228,7 +222,7 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
         image.load()
     exif = image.info.get("exif")
     if format_ == "TIFF":
-        exif = _descriptive_tags(image.getexif())
+        exif = tiff.descriptive_tags(data)
     xmp = image.info.get("xmp")
     icc = image.info.get("icc_profile")
     alpha: Pixels | None = None
@@ -323,20 +317,6 @@ def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
     except (OSError, ImageCms.PyCMSError):
         pass
     return image.convert("RGB")
-
-
-def _descriptive_tags(tags: Image.Exif) -> bytes | None:
-    """Return a TIFF's tags that describe the picture, without those that lay out the file, as EXIF."""
-    kept, found = Image.Exif(), False
-    for tag, value in tags.items():
-        if tag not in LAYOUT_TAGS and tag not in SUB_IFDS:
-            kept[tag] = value
-    for tag in SUB_IFDS:
-        values = tags.get_ifd(tag)
-        if values:
-            kept.get_ifd(tag).update(values)
-            found = True
-    return kept.tobytes() if found or len(kept) else None
 
 
 def _encoding(image: Image.Image, *, turned: bool, lossless_webp: bool) -> dict[str, Any]:

@@ -22,7 +22,12 @@ BYTE, SHORT, LONG, UNDEFINED = 1, 3, 4, 7
 MIN_IS_WHITE, MIN_IS_BLACK, RGB = 0, 1, 2
 NONE, DEFLATE = 1, 8
 _CODES = {BYTE: "B", SHORT: "H", LONG: "I", UNDEFINED: "B"}
-_SIZES = {BYTE: 1, SHORT: 2, LONG: 4, UNDEFINED: 1}
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes, by type
+POINTERS = (0x8769, 0x8825, 0xA005)  # to the directories of EXIF, GPS and interoperability
+LAYOUT = {  # sizes, strips, tiles, compression, colour model, and what is kept apart
+    *(254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 301, 317, 320, 322, 323, 324, 325),
+    *(330, 332, 333, 334, 336, 338, 339, 340, 341, 347, 512, 513, 514, 529, 530, 531, 532, XMP, ICC),
+}
 
 
 def bits(image: Image.Image) -> int:
@@ -62,6 +67,53 @@ class _Field:
     tag: int
     kind: int
     values: bytes | tuple[int, ...]
+
+
+def descriptive_tags(data: bytes) -> bytes | None:
+    """Return a TIFF's tags that describe the picture, without those that lay out the file, as EXIF.
+
+    None where there are none, or the file's directories cannot be read (as those of BigTIFF).
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
+    if order is None:
+        return None
+    out = bytearray(data[:8])
+    try:
+        (start,) = struct.unpack_from(order + "I", data, 4)
+        offset = _copy_directory(data, start, order, out, depth=0)
+    except (struct.error, KeyError):
+        return None
+    struct.pack_into(order + "I", out, 4, offset)
+    return bytes(out) if offset else None
+
+
+def _copy_directory(data: bytes, start: int, order: str, out: bytearray, *, depth: int) -> int:
+    """Copy a directory's descriptive tags, and the directories that they point to; return where it lies, or 0."""
+    entries = {}
+    for tag, entry in _entries(data, order, start).items():
+        kind, count = struct.unpack_from(order + "HI", entry, 2)
+        if (depth == 0 and tag in LAYOUT) or kind not in _SIZES:
+            continue
+        size = count * _SIZES[kind]
+        (at,) = struct.unpack_from(order + "I", entry, 8)
+        if tag in POINTERS:
+            below = _copy_directory(data, at, order, out, depth=depth + 1) if depth < 2 else 0
+            if below:
+                entries[tag] = _entry(_Field(tag, LONG, (below,)), out, order)
+            continue
+        value = entry[8 : 8 + size] if size <= 4 else data[at : at + size]
+        if len(value) == size:
+            entries[tag] = _entry(_Field(tag, kind, value), out, order)
+    return _put_directory(entries, order, out) if entries else 0
+
+
+def _put_directory(entries: dict[int, bytes], order: str, out: bytearray) -> int:
+    """Put a directory behind the rest, the last of its chain; return where it lies."""
+    out += b"\0" * (len(out) % 2)
+    at = len(out)
+    out += struct.pack(order + "H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries))
+    out += struct.pack(order + "I", 0)
+    return at
 
 
 def write(
@@ -109,13 +161,11 @@ def write(
     fields += [_Field(338, SHORT, (2,))] if channels in (2, 4) else []
     fields += [_Field(XMP, BYTE, xmp)] if xmp else []
     fields += [_Field(ICC, UNDEFINED, icc)] if icc else []
-    entries = _entries(start, order) if exif else {}
+    entries = {tag: entry for tag, entry in _first_directory(start, order).items() if tag not in LAYOUT}
     for field in fields:
         entries[field.tag] = _entry(field, out, order)
-    out += b"\0" * (len(out) % 2)
-    struct.pack_into(order + "I", out, 4, len(out))
-    out += struct.pack(order + "H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries))
-    out += struct.pack(order + "I", 0)  # no second directory: a thumbnail there would show the picture before
+    at = _put_directory(entries, order, out)  # and no second one: a thumbnail there would show the picture before
+    struct.pack_into(order + "I", out, 4, at)
     return bytes(out)
 
 
@@ -128,13 +178,18 @@ def _strip(rows: Array, order: str, *, compressed: bool) -> bytes:
     return zlib.compress(data, 6) if compressed else data
 
 
-def _entries(exif: bytes, order: str) -> dict[int, bytes]:
-    """Return the entries of the first directory of EXIF as they are, by their tags."""
+def _entries(data: bytes, order: str, start: int) -> dict[int, bytes]:
+    """Return the twelve bytes of each entry of a directory, by their tags."""
+    (count,) = struct.unpack_from(order + "H", data, start)
+    places = [start + 2 + 12 * i for i in range(count)]
+    return {struct.unpack_from(order + "H", data, at)[0]: data[at : at + 12] for at in places}
+
+
+def _first_directory(exif: bytes, order: str) -> dict[int, bytes]:
+    """Return the entries of the first directory of EXIF; none where it cannot be read."""
     try:
         (start,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, start)
-        places = [start + 2 + 12 * i for i in range(count)]
-        return {struct.unpack_from(order + "H", exif, at)[0]: exif[at : at + 12] for at in places}
+        return _entries(exif, order, start) if start else {}
     except struct.error:
         return {}
 

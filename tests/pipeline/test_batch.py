@@ -1,13 +1,13 @@
 """A folder of photos: the manifest, what is skipped, what fails, what goes on after a kill."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,8 +190,6 @@ def test_two_processes_do_what_one_does(tmp_path, recipe):
 
 def test_a_full_disk_fails_a_photo_and_leaves_no_half_file(tmp_path, recipe, monkeypatch):
     source, target = make_folder(tmp_path / "in", 2), tmp_path / "out"
-    from pathlib import Path
-
     write = Path.write_bytes
 
     def full(path, data):
@@ -204,7 +202,7 @@ def test_a_full_disk_fails_a_photo_and_leaves_no_half_file(tmp_path, recipe, mon
     result = run_batch(source, target, recipe)
     assert "No space left" in result.failed[0]["error"]["message"]
     assert len(result.done) == 1
-    assert sorted(os.listdir(target)) == ["manifest.jsonl", "more"]
+    assert sorted(path.name for path in target.iterdir()) == ["manifest.jsonl", "more"]
 
 
 @pytest.mark.parametrize(
