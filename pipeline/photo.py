@@ -238,7 +238,7 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
         if mode == "CMYK":
             image, icc, encoding = _from_cmyk(image, icc), None, {}
         pixels = np.array(image.convert("RGB"))
-    can_keep = format_ == "JPEG" and mode in ("L", "RGB") and encoding.get("subsampling") in (0, 1, 2)
+    can_keep = format_ == "JPEG" and (mode == "L" or (mode == "RGB" and encoding.get("subsampling") in (0, 1, 2)))
     return Photo(
         pixels=pixels,
         alpha=alpha,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.metadata import upright
 from weights.errors import InvalidFile
 
 Array = NDArray[np.uint8 | np.uint16]
@@ -46,8 +47,8 @@ def read_16_bit(data: bytes, image: Image.Image, *, name: str) -> NDArray[np.uin
     if kind not in (MIN_IS_WHITE, MIN_IS_BLACK, RGB) or np.max(tags.get(SAMPLE_FORMAT, 1)) != 1:
         raise InvalidFile(f"{name} is a 16-bit TIFF that is neither RGB nor grey: convert it to one of these.")
     apart = tags.get(PLANAR, 1) != 1 and tags.get(SAMPLES, 1) > 1  # OpenCV would read such as something else
-    pixels = None if apart else decode_16_bit(data)
-    if pixels is None or pixels.shape[:2] != (image.height, image.width):
+    pixels = None if apart else decode_16_bit(upright(data))  # which OpenCV would turn by halves
+    if pixels is None or sorted(pixels.shape[:2]) != sorted(image.size):
         raise InvalidFile(f"{name} is a 16-bit TIFF in a layout that is not read: save it with interleaved samples.")
     return np.asarray(65535 - pixels if kind == MIN_IS_WHITE else pixels, np.uint16)
 
