@@ -48,6 +48,7 @@ app = App(
 for command in COMMANDS:
     app.command(command)
 app.register_install_completion_command(help="Install completion for bash, zsh or fish.")
+app.meta.suppress_keyboard_interrupt = False
 app.meta.group_parameters = Group("What is said on stderr", sort_key=9)
 
 
