@@ -166,7 +166,9 @@ class Pipeline:
         # 4. Put the change back into the photo.
         with _timed(seconds, "composite"):
             before, after = subject.render(subject.w), subject.render(dragged.w)
-            pixels, changed = composite(subject.photo, subject.alignment, before, after, self.settings.composite)
+            shallow = subject.photo.shallow()
+            pixels, changed = composite(shallow, subject.alignment, before, after, self.settings.composite)
+            pixels = subject.photo.deepen(shallow.pixels, pixels)
         # 5. Look whether the face did what was asked.
         with _timed(seconds, "check"):
             shares = np.full(len(drags), np.nan)

@@ -85,6 +85,25 @@ class Photo:
         """Return the photo with other pixels, and with the statement in its XMP that it was edited."""
         return replace(self, pixels=pixels, xmp=mark_edited(self.xmp))
 
+    def shallow(self) -> "Photo":
+        """Return the photo with 8 bits a colour; one that has them is returned as it is."""
+        return self if self.pixels.dtype == np.uint8 else replace(self, pixels=eight_bit(self.pixels))
+
+    def deepen(self, before: Pixels, after: Pixels) -> Pixels:
+        """Bring a change of the 8-bit photo into the photo's own depth.
+
+        Args:
+            before: (H, W, 3) uint8, the pixels of `shallow`.
+            after: likewise, edited.
+
+        Returns:
+            (H, W, 3) of the photo's type; pixels that did not change are the photo's, bit for bit.
+        """
+        if self.pixels.dtype == np.uint8:
+            return after
+        change = (after.astype(np.int32) - before) * 257
+        return np.clip(self.pixels + change, 0, 65535).astype(np.uint16)
+
     def stripped(self) -> "Photo":
         """Return the photo without what its file tells beside the picture: EXIF with GPS, IPTC, XMP, comments.
 

@@ -276,6 +276,25 @@ def test_notices_are_said(cli, quickly, tmp_path):
     assert "is animated (3 frames)" in err
 
 
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_16_bits_through_an_edit(cli, quickly, tmp_path, ending):
+    """What does not change is equal at 16 bits; what changes does as at 8."""
+    shallow = smooth_picture(64, 80)
+    noise = np.random.default_rng(0).integers(-128, 128, shallow.shape)
+    deep = np.clip(shallow.astype(int) * 257 + noise, 0, 65535).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / f"deep.{ending}"), deep[..., ::-1])
+    Image.fromarray(shallow).save(tmp_path / "shallow.png")
+    for name in (f"deep.{ending}", "shallow.png"):
+        assert cli("edit", tmp_path / name, *quickly)[0] == 6
+    edited = read_photo(tmp_path / f"deep-edited.{ending}").pixels
+    wanted = read_photo(tmp_path / "shallow-edited.png").pixels
+    same = (wanted == shallow).all(axis=2)
+    assert edited.dtype == np.uint16
+    assert 0.2 < same.mean() < 0.98
+    assert np.array_equal(edited[same], deep[same])
+    assert np.abs(edited.astype(int) - wanted.astype(int) * 257).max() <= 257
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_commands_and_options(shell):
     script = app.generate_completion(shell=shell)
