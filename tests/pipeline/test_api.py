@@ -12,13 +12,18 @@ import photodrag
 from drag.settings import DragSettings
 from inversion.settings import InversionSettings
 from pipeline.edit import EditSettings, Pipeline
+from pipeline.faces import make_detector
 from pipeline.photo import Photo, write_photo
-from pipeline.settings import ComputeSettings
+from pipeline.settings import ComputeSettings, FaceSettings
 from tests.conftest import smooth_picture
 from weights.errors import Cancelled, InvalidInput
 
 DOC = Path(__file__).parents[2] / "docs" / "python.md"
-FEW = {"inversion.settings.InversionSettings": {"w_steps": 2, "steps": 4}, "drag.settings.DragSettings": {"steps": 5}}
+FEW = {
+    InversionSettings: {"w_steps": 2, "steps": 4, "perceptual": "alex"},
+    DragSettings: {"steps": 5},
+    FaceSettings: {"corrections": 0},
+}
 
 
 @pytest.fixture
@@ -35,15 +40,14 @@ def photo():
     return Photo(pixels=smooth_picture(64, 80))
 
 
-def test_the_examples_run(tmp_path, monkeypatch, astronaut, capsys):
+def test_the_examples_run(tmp_path, monkeypatch, astronaut, store, capsys):
     write_photo(astronaut, tmp_path / "me.jpg")
     monkeypatch.chdir(tmp_path)
-    for kind in (InversionSettings, DragSettings):
-        few = FEW[f"{kind.__module__}.{kind.__name__}"]
-        defaults = kind.__init__.__kwdefaults__
+    for kind, few in FEW.items():
         for name, value in few.items():
-            monkeypatch.setitem(defaults, name, value)
-    monkeypatch.setitem(InversionSettings.__init__.__kwdefaults__, "perceptual", "alex")
+            monkeypatch.setitem(kind.__init__.__kwdefaults__, name, value)
+    detector = make_detector("dlib", store=store)
+    monkeypatch.setattr("pipeline.edit.make_detector", lambda *args, **kwargs: detector)
     blocks = re.findall(r"```python\n(.*?)```", DOC.read_text(), re.DOTALL)
     names = {}
     for block in blocks:
