@@ -143,7 +143,7 @@ def plan(source: Path, target: Path, recipe: Recipe, settings: BatchSettings) ->
         if before and not settings.force and _is_done(before, key, output):
             result.skipped.append(before)
             continue
-        made_here = before is not None and before["output"] == to.as_posix()
+        made_here = before is not None and before.get("output") == to.as_posix()
         if output.exists() and not settings.overwrite and not made_here:
             raise InvalidInput(f"{output} exists, and no batch made it: give another folder, or --overwrite.")
         tasks.append(
@@ -258,8 +258,8 @@ def _outcomes(
     ) as pool:
         futures = {pool.submit(_edit, task): task for task in tasks}
         try:
-            for future in as_completed(futures):
-                task = futures[future]
+            for future in as_completed(list(futures)):
+                task = futures.pop(future)
                 try:
                     entry, data = future.result()
                 except BrokenProcessPool:
