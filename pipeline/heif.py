@@ -1,6 +1,6 @@
 """HEIF and HEIC, which pillow-heif reads and writes."""
 
-from weights.errors import InvalidFile
+from weights.errors import InvalidFile, InvalidInput
 
 BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
@@ -21,3 +21,19 @@ def enable(name: str) -> None:
     except ImportError as error:
         raise InvalidFile(f"{name} is HEIF, which needs pillow-heif: pip install pillow-heif.") from error
     pillow_heif.register_heif_opener()
+
+
+def check_writable() -> None:
+    """Make sure, before any work, that HEIF can be written.
+
+    Raises:
+        InvalidInput: pillow-heif is not installed, or was built without an encoder.
+    """
+    try:
+        import pillow_heif
+
+        able = bool(pillow_heif.libheif_info().get("HEIF"))
+    except ImportError:
+        able = False
+    if not able:
+        raise InvalidInput("HEIF cannot be written here: pip install pillow-heif, or choose another format.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import heif
 from pipeline.decode import READ_ONLY as READ_ONLY
 from pipeline.decode import decode_photo as decode_photo
 from pipeline.encode import FORMATS as FORMATS
@@ -69,10 +70,13 @@ def check_output(path: Path, *, overwrite: bool, format_: str | None = None, sou
         source: the photo that is edited, which is never written over.
 
     Raises:
-        InvalidInput: as in `write_photo`; or the path is that of the source, or lies where nothing may be written.
+        InvalidInput: as in `write_photo`; or the path is that of the source, or lies where nothing may be written;
+            or it is HEIF, and that cannot be written here.
     """
     if format_ is None and path.suffix.lower() not in FORMATS:
         raise InvalidInput(f"{path} ends in none of {', '.join(FORMATS)}: choose a format by the ending.")
+    if (format_ or FORMATS[path.suffix.lower()]) == "HEIF":
+        heif.check_writable()
     if path.is_dir():
         raise InvalidInput(f"{path} is a folder: give the path of a file.")
     if path.exists() and not overwrite:

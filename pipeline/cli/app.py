@@ -71,7 +71,12 @@ def session(
         Say it as JSON, one object a line: time, level, message; and stage, done, total of progress.
     """
     console.speak(quiet=quiet, verbose=verbose, log_json=log_json)
-    return app(tokens, result_action="return_value", exit_on_error=False, print_error=True)
+    try:
+        return app(tokens, result_action="return_value", exit_on_error=False, print_error=not log_json)
+    except CycloptsError as error:
+        if log_json:
+            console.error(str(error))
+        raise
 
 
 def run(arguments: list[str]) -> int:

@@ -1,15 +1,18 @@
 """`photodrag landmarks`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from pipeline.cli import console
+from pipeline.cli.edit import read_source
 from pipeline.cli.options import Flag, Output
 from pipeline.settings import FaceSettings
 
 
 def landmarks(
-    photo: Path,
+    photo: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     output: Output = None,
@@ -23,7 +26,7 @@ def landmarks(
     Parameters
     ----------
     photo
-        JPEG, PNG, WebP, TIFF, HEIF or GIF.
+        JPEG, PNG, WebP, TIFF, HEIF or GIF; or - for a photo from stdin.
     output
         Draw boxes, landmarks and their numbers on a copy of the photo.
     json
@@ -38,14 +41,14 @@ def landmarks(
     from drag.landmarks import place
     from drag.names import NAMES
     from pipeline.faces import find_faces, make_detector
-    from pipeline.photo import Photo, check_output, eight_bit, read_photo, write_photo
+    from pipeline.photo import Photo, check_output, eight_bit, write_photo
     from pipeline.preview import draw_faces
     from weights.errors import NoFace
     from weights.store import Store
 
     if output:
         check_output(output, overwrite=overwrite, source=photo)
-    source = read_photo(photo)
+    source = read_source(photo)
     with console.bars() as bars:
         store = Store(offline=offline, progress=bars.fetch, notice=console.notice)
         found = find_faces(source.to_srgb(source.pixels), make_detector(detector, store=store))

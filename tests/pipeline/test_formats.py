@@ -9,10 +9,10 @@ import pytest
 from PIL import Image, ImageCms
 
 from pipeline import tiff
-from pipeline.photo import Photo, decode_photo, eight_bit, encode_photo
+from pipeline.photo import Photo, check_output, decode_photo, eight_bit, encode_photo
 from tests.conftest import smooth_picture
 from tests.pipeline.test_photo import ICC, XMP, exif, file_of, wide_gamut
-from weights.errors import InvalidFile
+from weights.errors import InvalidFile, InvalidInput
 
 PICTURE = smooth_picture(48, 64)
 DEEP = np.random.default_rng(0).integers(0, 65536, (48, 64, 4), dtype=np.uint16)
@@ -145,6 +145,14 @@ def test_heif_without_its_reader(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(InvalidFile, match="pip install pillow-heif"):
         decode_photo(b"\0\0\0\x18ftypheic" + bytes(20), name="it")
+
+
+def test_heif_that_cannot_be_written_is_said_before_the_work(monkeypatch, tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    check_output(tmp_path / "a.heic", overwrite=False)
+    monkeypatch.setattr(pillow_heif, "libheif_info", lambda: {"HEIF": ""})
+    with pytest.raises(InvalidInput, match="choose another format"):
+        check_output(tmp_path / "a.heic", overwrite=False)
 
 
 def test_damaged_heif():

@@ -55,9 +55,10 @@ def table():
     return {row[-1]: dict(zip(heads[1:-1], row[1:-1], strict=True)) for row in body}
 
 
-@pytest.fixture(params=list(ENDINGS))
-def edited(request, tmp_path):
+@pytest.fixture(params=list(ENDINGS), scope="module")
+def edited(request, tmp_path_factory):
     """Paths of a file with every tag that its format takes, and of the same edited."""
+    tmp_path = tmp_path_factory.mktemp("survives")
     before = tmp_path / f"before.{ENDINGS[request.param]}"
     after = before.with_name(f"after.{ENDINGS[request.param]}")
     if request.param == "HEIF":

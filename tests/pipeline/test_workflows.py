@@ -264,6 +264,9 @@ def test_quiet_verbose_and_json_logs(cli, photo, quickly, tmp_path):
     _, _, err = cli("edit", photo, *words, "-o", tmp_path / "d.jpg", "--log-json")
     (line,) = [json.loads(line) for line in err.splitlines()]
     assert line["level"] == "error"
+    code, _, err = cli("edit", photo, "--bogus", "--log-json")
+    assert code == 2
+    assert "--bogus" in json.loads(err)["message"]
     console.speak()
 
 
