@@ -15,15 +15,16 @@ from PIL import Image
 
 from drag.settings import DragSettings
 from inversion.settings import InversionSettings
-from pipeline.batch import BatchSettings, find_photos, output_name, plan, run_batch
+from pipeline.batch import BatchSettings, _Editor, find_photos, output_name, plan, run_batch
+from pipeline.cli import console
 from pipeline.cli.app import run
 from pipeline.manifest import Manifest
-from pipeline.photo import read_photo
-from pipeline.recipes import Recipe
+from pipeline.photo import encode_photo, read_photo
+from pipeline.recipes import Recipe, read_recipe, write_recipe
 from pipeline.request import EditRequest
 from pipeline.settings import ComputeSettings
 from tests.conftest import smooth_picture
-from weights.errors import InvalidInput
+from weights.errors import InvalidInput, WeightsMissing
 
 BAD = ("05-text.jpg", "more/12-cut.jpg", "more/deep/21-empty.png")
 
@@ -132,6 +133,59 @@ def test_what_is_done_again_and_what_is_not(tmp_path, recipe):
     other = replace(recipe, drag=DragSettings(steps=1))
     assert len(run_batch(source, target, other).done) == 4
     assert len(run_batch(source, target, recipe, BatchSettings(strip_metadata=True)).done) == 4
+
+
+def test_a_recipe_file_does_what_its_options_do(tmp_path, recipe, capsys):
+    source, target = make_folder(tmp_path / "in", 2), tmp_path / "out"
+    write_recipe(recipe, tmp_path / "r.toml")
+    assert run(["batch", str(source), "-o", str(target), "--recipe", str(tmp_path / "r.toml"), "--quiet"]) == 6
+    out, err = capsys.readouterr()
+    assert out.split() == [str(target / "00.png"), str(target / "more" / "01.jpg")]
+    assert err == ""
+    assert all(entry["settings"] == recipe.as_dict() for entry in lines(target))
+    # The same from Python is the same, and done already.
+    assert len(run_batch(source, target, read_recipe(tmp_path / "r.toml")).skipped) == 2
+    console.speak()
+
+
+def test_an_interruption_ends_the_batch_and_keeps_what_is_done(tmp_path, recipe, monkeypatch, capsys):
+    source, target = make_folder(tmp_path / "in", 3), tmp_path / "out"
+    write_recipe(recipe, tmp_path / "r.toml")
+    edit, calls = _Editor.edit, []
+
+    def interrupted(self, task):
+        calls.append(task)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return edit(self, task)
+
+    monkeypatch.setattr(_Editor, "edit", interrupted)
+    assert run(["batch", str(source), "-o", str(target), "--recipe", str(tmp_path / "r.toml")]) == 130
+    assert "Interrupted" in capsys.readouterr().err
+    assert [entry["input"] for entry in lines(target)] == ["00.png"]
+    assert len(run_batch(source, target, recipe).skipped) == 1
+
+
+def test_weights_that_are_missing_end_the_batch(tmp_path, recipe, monkeypatch):
+    source = make_folder(tmp_path / "in", 3)
+    monkeypatch.setenv("PHOTODRAG_HOME", str(tmp_path / "empty"))
+    with pytest.raises(WeightsMissing, match="--offline forbids"):
+        run_batch(source, tmp_path / "out", recipe, BatchSettings(offline=True, use_cache=False))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bug_fails_a_photo_and_not_the_batch(tmp_path, recipe, monkeypatch):
+    source = make_folder(tmp_path / "in", 2)
+    encode, calls = encode_photo, []
+
+    def broken(photo, format_):
+        calls.append(format_)
+        return encode(photo, format_) if len(calls) > 1 else 1 / 0
+
+    monkeypatch.setattr("pipeline.batch.encode_photo", broken)
+    result = run_batch(source, tmp_path / "out", recipe)
+    assert "a bug of Photodrag (ZeroDivisionError" in result.failed[0]["error"]["message"]
+    assert len(result.done) == 1
 
 
 def test_files_of_others_are_not_replaced(tmp_path, recipe):

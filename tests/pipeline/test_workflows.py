@@ -1,5 +1,6 @@
 """`photodrag edit` among other programs: pipes, logs, recipes, JSON, previews, stages, what is never done."""
 
+import io
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from PIL import Image
 
 from pipeline.cli import console
 from pipeline.cli.app import app, run
-from pipeline.photo import read_photo
+from pipeline.photo import decode_photo, read_photo
 from pipeline.recipes import read_recipe
 from tests.conftest import smooth_picture
 
@@ -47,31 +48,46 @@ def cli(capsys):
 
 
 def test_a_pipe(photo, quickly):
-    """cat a.jpg | photodrag edit - … | photodrag edit - … --format png."""
+    """cat a.jpg | photodrag edit - … --format png | cat."""
     with photo.open("rb") as file:
-        cat = subprocess.Popen(["cat"], stdin=file, stdout=subprocess.PIPE)
-    first = subprocess.Popen(
-        [*ME, "edit", "-", *quickly], stdin=cat.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    second = subprocess.Popen(
-        [*ME, "--quiet", "edit", "-", "-o", "-", "--format", "png", *quickly],
+        first = subprocess.Popen(["cat"], stdin=file, stdout=subprocess.PIPE)
+    middle = subprocess.Popen(
+        [*ME, "edit", "-", "--format", "png", *quickly],
         stdin=first.stdout,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    cat.stdout.close()
+    last = subprocess.Popen(["cat"], stdin=middle.stdout, stdout=subprocess.PIPE)
     first.stdout.close()
-    out, err = second.communicate()
-    said = first.stderr.read().decode()
-    first.stderr.close()
-    assert (cat.wait(), first.wait(), second.returncode) == (0, 6, 6), said + err.decode()
-    assert err == b""
+    middle.stdout.close()
+    out, _ = last.communicate()
+    said = middle.stderr.read().decode()
+    middle.stderr.close()
+    assert (first.wait(), middle.wait(), last.returncode) == (0, 6, 0), said
     assert "The drag ended: steps after 2 steps" in said
     assert "\x1b" not in said  # no bars, no colours: stderr is no terminal
     with Image.open(BytesIO(out)) as image:
         assert (image.format, image.size) == ("PNG", (80, 64))
         assert (np.asarray(image) != read_photo(photo).pixels).any()
         assert "compositeWithTrainedAlgorithmicMedia" in str(image.info)
+
+
+def test_edits_in_a_row_through_streams(photo, quickly, monkeypatch, capfdbinary):
+    """A photo's bytes go through stdin and stdout, JPEG as JPEG, and nothing else does."""
+
+    def stage(data):
+        stream = io.TextIOWrapper(BytesIO(data))
+        monkeypatch.setattr("sys.stdin", stream)
+        assert run(["edit", "-", "-o", "-", *quickly, "--quiet"]) == 6
+        out, err = capfdbinary.readouterr()
+        assert err == b""
+        return out
+
+    once = stage(photo.read_bytes())
+    twice = stage(once)
+    assert Image.open(BytesIO(once)).format == Image.open(BytesIO(twice)).format == "JPEG"
+    assert decode_photo(twice, name="it").pixels.shape == (64, 80, 3)
+    assert twice != once
 
 
 def test_streams_that_cannot_be(cli, photo, quickly, monkeypatch):
