@@ -1,5 +1,6 @@
 """Commands: their text, their files and their exit codes."""
 
+import io
 import json
 import subprocess
 import sys
@@ -135,6 +136,15 @@ def test_landmarks(cli, photo, tmp_path):
     (face,) = json.loads(out)["faces"]
     assert len(face["landmarks"]) == 68
     assert face["names"]["mouth-left"] == face["landmarks"][48]
+
+
+def test_landmarks_from_stdin(cli, photo, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
+    code, out, _ = cli("landmarks", "-", "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert told["photo"] == "-"
+    assert told["size"] == [512, 512]
 
 
 def test_landmarks_without_a_face(cli, tmp_path):
