@@ -15,6 +15,7 @@ from pipeline.encode import encode_photo as encode_photo
 from pipeline.picture import EightBit as EightBit
 from pipeline.picture import Photo as Photo
 from pipeline.picture import Pixels as Pixels
+from pipeline.picture import deepen as deepen
 from pipeline.picture import eight_bit as eight_bit
 from weights.errors import InvalidInput
 from weights.files import replacing

@@ -67,21 +67,6 @@ class Photo:
         """Return the photo with 8 bits a colour; one that has them is returned as it is."""
         return self if self.pixels.dtype == np.uint8 else replace(self, pixels=eight_bit(self.pixels))
 
-    def deepen(self, before: Pixels, after: Pixels) -> Pixels:
-        """Bring a change of the 8-bit photo into the photo's own depth.
-
-        Args:
-            before: (H, W, 3) uint8, the pixels of `shallow`.
-            after: likewise, edited.
-
-        Returns:
-            (H, W, 3) of the photo's type; pixels that did not change are the photo's, bit for bit.
-        """
-        if self.pixels.dtype == np.uint8:
-            return after
-        change = (after.astype(np.int32) - before) * 257
-        return np.clip(self.pixels + change, 0, 65535).astype(np.uint16)
-
     def stripped(self) -> "Photo":
         """Return the photo without what its file tells beside the picture: EXIF with GPS, IPTC, XMP, comments.
 
@@ -141,3 +126,19 @@ def eight_bit(pixels: Pixels) -> EightBit:
     if pixels.dtype == np.uint8:
         return np.asarray(pixels, np.uint8)
     return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def deepen(own: Pixels, after: Pixels) -> Pixels:
+    """Bring a change that was made in 8 bits into a photo's own depth.
+
+    Args:
+        own: (H, W, 3) of a photo, uint8 or uint16.
+        after: (H, W, 3) uint8, `eight_bit(own)` with a change.
+
+    Returns:
+        (H, W, 3) of the type of `own`; pixels that did not change are its, bit for bit.
+    """
+    if own.dtype == np.uint8:
+        return after
+    change = (after.astype(np.int32) - eight_bit(own)) * 257
+    return np.clip(own + change, 0, 65535).astype(np.uint16)

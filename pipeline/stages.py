@@ -86,7 +86,7 @@ def pictures(result: EditResult) -> dict[str, NDArray[np.uint8]]:
     change = 128 + 4 * (result.edited - result.reconstruction)
     return {
         "photo-before": _shown(subject.photo.to_srgb(subject.photo.pixels)),
-        "photo-after": _shown(subject.photo.to_srgb(result.photo.pixels)),
+        "photo-after": _shown(result.photo.to_srgb(result.photo.pixels)),
         "photo-mask": _shown(_bytes(result.mask * 255)),
         "crop": _bytes(subject.crop),
         "reconstruction": _bytes(result.reconstruction),
