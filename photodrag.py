@@ -3,31 +3,86 @@
     import photodrag
     from pathlib import Path
 
-    result = photodrag.Pipeline().edit(Path("me.jpg"), [photodrag.parse_drag("mouth-left:-8%,-6%")])
+    result = photodrag.edit("me.jpg", ["mouth-left:-8%,-6%", "mouth-right:8%,-6%"])
     photodrag.write_photo(result.photo, Path("me-edited.jpg"))
 
 Names are loaded when they are used, so that importing this module costs nothing.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.app import main
 
+if TYPE_CHECKING:
+    from drag.editor import DragResult as DragResult
+    from drag.editor import drag as drag
+    from drag.landmarks import Drag as Drag
+    from drag.landmarks import parse_drag as parse_drag
+    from drag.settings import DragSettings as DragSettings
+    from inversion.settings import InversionSettings as InversionSettings
+    from inversion.settings import TuningSettings as TuningSettings
+    from pipeline.api import edit as edit
+    from pipeline.api import invert as invert
+    from pipeline.batch import BatchSettings as BatchSettings
+    from pipeline.batch import run_batch as run_batch
+    from pipeline.composite import composite as composite
+    from pipeline.edit import EditResult as EditResult
+    from pipeline.edit import EditSettings as EditSettings
+    from pipeline.edit import Pipeline as Pipeline
+    from pipeline.photo import Photo as Photo
+    from pipeline.photo import decode_photo as decode_photo
+    from pipeline.photo import encode_photo as encode_photo
+    from pipeline.photo import read_photo as read_photo
+    from pipeline.photo import write_photo as write_photo
+    from pipeline.recipes import Recipe as Recipe
+    from pipeline.recipes import read_recipe as read_recipe
+    from pipeline.recipes import write_recipe as write_recipe
+    from pipeline.report import describe as describe
+    from pipeline.request import EditRequest as EditRequest
+    from pipeline.settings import CompositeSettings as CompositeSettings
+    from pipeline.settings import ComputeSettings as ComputeSettings
+    from pipeline.settings import FaceSettings as FaceSettings
+    from pipeline.subject import Subject as Subject
+    from weights.errors import Cancelled as Cancelled
+    from weights.errors import PhotodragError as PhotodragError
+    from weights.load import load_generator as load_generator
+    from weights.store import Store as Store
+
 _HOMES = {
+    "BatchSettings": "pipeline.batch",
+    "Cancelled": "weights.errors",
+    "CompositeSettings": "pipeline.settings",
+    "ComputeSettings": "pipeline.settings",
     "Drag": "drag.landmarks",
+    "DragResult": "drag.editor",
     "DragSettings": "drag.settings",
+    "EditRequest": "pipeline.request",
     "EditResult": "pipeline.edit",
     "EditSettings": "pipeline.edit",
+    "FaceSettings": "pipeline.settings",
     "InversionSettings": "inversion.settings",
     "Photo": "pipeline.photo",
     "PhotodragError": "weights.errors",
     "Pipeline": "pipeline.edit",
+    "Recipe": "pipeline.recipes",
     "Store": "weights.store",
+    "Subject": "pipeline.subject",
+    "TuningSettings": "inversion.settings",
+    "composite": "pipeline.composite",
+    "decode_photo": "pipeline.photo",
+    "describe": "pipeline.report",
+    "drag": "drag.editor",
+    "edit": "pipeline.api",
+    "encode_photo": "pipeline.photo",
+    "invert": "pipeline.api",
     "load_generator": "weights.load",
     "parse_drag": "drag.landmarks",
     "read_photo": "pipeline.photo",
+    "read_recipe": "pipeline.recipes",
+    "run_batch": "pipeline.batch",
     "write_photo": "pipeline.photo",
+    "write_recipe": "pipeline.recipes",
 }
 
 __all__ = ["main", *_HOMES]

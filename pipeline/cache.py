@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 
 from inversion.inversion import Inversion, read_inversion
 from pipeline.tensors import Crop
 from weights.errors import InvalidFile
 from weights.store import home
+
+_log = logging.getLogger(__name__)
 
 ENDING = ".inv.safetensors"
 
@@ -31,7 +34,9 @@ class InversionCache:
         if not path.exists():
             return None
         try:
-            return read_inversion(path)
+            kept = read_inversion(path)
+            _log.info("the inversion is kept in %s", path)
+            return kept
         except InvalidFile:
             path.unlink(missing_ok=True)  # cut off, or of another version: it is made again
             return None

@@ -1,13 +1,20 @@
-"""EXIF and XMP of an edited photo: kept as they were, but for the orientation and the statement that it was edited.
+"""EXIF and XMP of an edited photo: kept as they were, but for what the edit makes untrue.
 
 EXIF is patched in place instead of written anew: maker notes hold offsets that a new layout would break.
 """
 
 import struct
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import dataclass
 from io import BytesIO
 
 ORIENTATION = 0x0112
+EXIF_IFD, PIXEL_WIDTH, PIXEL_HEIGHT = 0x8769, 0xA002, 0xA003
+THUMBNAIL_OFFSET, THUMBNAIL_LENGTH = 0x0201, 0x0202
+
+SHORT, LONG = 3, 4
+_CODES = {SHORT: "H", LONG: "I"}
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 META = "adobe:ns:meta/"
@@ -21,27 +28,132 @@ _PACKET_BEGIN = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>
 _PACKET_END = b'\n<?xpacket end="w"?>'
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """An entry of an EXIF directory: its tag, type, count, and where its value or the value's offset stands."""
+
+    tag: int
+    kind: int
+    count: int
+    at: int
+
+
+class _Exif:
+    """EXIF as bytes that can be changed in place."""
+
+    def __init__(self, data: bytes) -> None:
+        """Take EXIF, with or without its six bytes of head.
+
+        Raises:
+            ValueError: it does not begin as EXIF does.
+        """
+        self.head = 6 if data.startswith(b"Exif\0\0") else 0
+        order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[self.head : self.head + 4])
+        if order is None:
+            raise ValueError("no EXIF")
+        self.order, self.data = order, bytearray(data)
+
+    def integer(self, at: int, kind: int = LONG) -> int:
+        """Return the number of a type at a place, seen from the head."""
+        (value,) = struct.unpack_from(self.order + _CODES[kind], self.data, self.head + at)
+        return int(value)
+
+    def put(self, at: int, value: int, kind: int = LONG) -> None:
+        """Write a number of a type to a place."""
+        struct.pack_into(self.order + _CODES[kind], self.data, self.head + at, value)
+
+    def entries(self, start: int) -> list[_Entry]:
+        """Return a directory's entries."""
+        places = [start + 2 + 12 * i for i in range(self.integer(start, SHORT))]
+        return [_Entry(self.integer(p, SHORT), self.integer(p + 2, SHORT), self.integer(p + 4), p + 8) for p in places]
+
+    def find(self, start: int, tag: int) -> _Entry | None:
+        """Return a directory's entry of one number, of that tag."""
+        found = (e for e in self.entries(start) if e.tag == tag and e.count == 1 and e.kind in _CODES)
+        return next(found, None)
+
+    def value(self, entry: _Entry) -> int:
+        """Return an entry's number."""
+        return self.integer(entry.at, entry.kind)
+
+    def set(self, start: int, tag: int, value: int) -> None:
+        """Change the number of a directory's entry, where there is one."""
+        entry = self.find(start, tag)
+        if entry:
+            self.put(entry.at, value, entry.kind)
+
+
 def upright(exif: bytes) -> bytes:
     """Return EXIF whose orientation is 1, with every other byte as it was.
 
     EXIF that cannot be read is returned as it is.
     """
-    head = 6 if exif.startswith(b"Exif\0\0") else 0
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[head : head + 4])
-    if order is None:
-        return exif
-    out = bytearray(exif)
     try:
-        (start,) = struct.unpack_from(order + "I", out, head + 4)
-        (count,) = struct.unpack_from(order + "H", out, head + start)
-        for i in range(count):
-            at = head + start + 2 + 12 * i
-            tag, kind, n = struct.unpack_from(order + "HHI", out, at)
-            if tag == ORIENTATION and kind == 3 and n == 1:
-                struct.pack_into(order + "H", out, at + 8, 1)
-    except struct.error:
+        tags = _Exif(exif)
+        tags.set(tags.integer(4), ORIENTATION, 1)
+    except (struct.error, ValueError):
         return exif
-    return bytes(out)
+    return bytes(tags.data)
+
+
+def refresh(exif: bytes, width: int, height: int, thumbnail: Callable[[int, int], bytes]) -> bytes:
+    """Return EXIF that fits an edited picture: its width and height, and a new thumbnail in the old one's place.
+
+    A thumbnail that does not fit where the old one was is taken out of the directory, and its bytes zeroed.
+    Every other byte stays. EXIF that cannot be read is returned as it is.
+
+    Args:
+        exif: with or without its head.
+        width: of the picture in pixels.
+        height: likewise.
+        thumbnail: makes a JPEG of the edited picture, of a longer side of so many pixels and at most so many
+            bytes; an empty one where it cannot.
+    """
+    try:
+        tags = _Exif(exif)
+        first = tags.integer(4)
+        pointer = tags.find(first, EXIF_IFD)
+        if pointer:
+            tags.set(tags.value(pointer), PIXEL_WIDTH, width)
+            tags.set(tags.value(pointer), PIXEL_HEIGHT, height)
+        link = first + 2 + 12 * len(tags.entries(first))
+        second = tags.integer(link)
+        if second:
+            _refresh_thumbnail(tags, link, second, thumbnail)
+    except (struct.error, ValueError):
+        return exif
+    return bytes(tags.data)
+
+
+def _refresh_thumbnail(tags: _Exif, link: int, second: int, thumbnail: Callable[[int, int], bytes]) -> None:
+    """Put a new thumbnail into the second directory, to whose offset `link` points; or take the directory out."""
+    offset, length = tags.find(second, THUMBNAIL_OFFSET), tags.find(second, THUMBNAIL_LENGTH)
+    if offset is None or length is None:
+        tags.put(link, 0)  # a thumbnail that is no JPEG would show the picture before the edit
+        return
+    at, room = tags.head + tags.value(offset), tags.value(length)
+    if at + room > len(tags.data):
+        tags.put(link, 0)
+        return
+    new = thumbnail(_jpeg_side(bytes(tags.data[at : at + room])), room)
+    tags.data[at : at + room] = new.ljust(room, b"\0")
+    tags.set(second, ORIENTATION, 1)
+    if new:
+        tags.put(length.at, len(new), length.kind)
+    else:
+        tags.put(link, 0)
+
+
+def _jpeg_side(data: bytes) -> int:
+    """Return the longer side of a JPEG in pixels; EXIF's usual 160 where it cannot be read."""
+    at = 2
+    while at + 9 < len(data) and data[at] == 0xFF:
+        marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xC2:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return max(1, height, width)
+        at += 2 + size
+    return 160
 
 
 def mark_edited(xmp: bytes | None) -> bytes:

@@ -1,7 +1,6 @@
 """A moving picture of a drag, and pictures of landmarks: what people look at to see what happened."""
 
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,41 +18,55 @@ from weights.files import replacing
 
 FRAMES = 48  # at most; longer drags are thinned
 SIDE = 384  # px, the least side of a preview
+FRAME, LAST_FRAME = 80, 1200  # milliseconds
 HANDLE, TARGET, PATH = (220, 40, 40), (40, 90, 220), (255, 200, 40)
 
 Canvas = NDArray[np.uint8]
 
 
 def write_preview(path: Path, result: DragResult, render: Callable[[Tensor], Crop]) -> None:
-    """Write the drag as an animated GIF or WebP, with handles, targets and the handles' paths drawn.
+    """Write the drag as an animated GIF or WebP or as MP4, with handles, targets and the handles' paths drawn.
 
     Args:
-        path: ends in .gif or .webp.
+        path: ends in .gif, .webp or .mp4.
         result: of the drag.
         render: from a code to its crop.
 
     Raises:
-        InvalidInput: another ending.
+        InvalidInput: another ending; or this OpenCV writes no MP4.
     """
     check_preview(path)
     steps = np.unique(np.linspace(0, result.steps, min(FRAMES, result.steps + 1)).round().astype(int))
-    frames = [Image.fromarray(draw_drag(render(result.w_at(int(i))), result, int(i))) for i in steps]
-    out = BytesIO()
-    durations = [80] * (len(frames) - 1) + [1200]
-    format_ = {".gif": "GIF", ".webp": "WEBP"}[path.suffix.lower()]
-    frames[0].save(out, format_, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    frames = [draw_drag(render(result.w_at(int(i))), result, int(i)) for i in steps]
     with replacing(path) as temporary:
-        temporary.write_bytes(out.getvalue())
+        if path.suffix.lower() == ".mp4":
+            _write_mp4(temporary, frames)
+        else:
+            images = [Image.fromarray(frame) for frame in frames]
+            durations = [FRAME] * (len(images) - 1) + [LAST_FRAME]
+            images[0].save(temporary, save_all=True, append_images=images[1:], duration=durations, loop=0)
+
+
+def _write_mp4(path: Path, frames: Sequence[Canvas]) -> None:
+    """Write pictures of one size as MPEG-4 (part 2), the last one shown longer."""
+    height, width = frames[0].shape[:2]
+    rate = 1000 / FRAME
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
+    if not writer.isOpened():
+        raise InvalidInput("This OpenCV writes no MP4: write the preview as .gif or .webp.")
+    for frame in (*frames, *(frames[-1],) * (LAST_FRAME // FRAME)):
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    writer.release()
 
 
 def check_preview(path: Path) -> None:
     """Make sure that a preview can be written to `path`.
 
     Raises:
-        InvalidInput: the ending is neither .gif nor .webp.
+        InvalidInput: the ending is neither .gif nor .webp nor .mp4.
     """
-    if path.suffix.lower() not in (".gif", ".webp"):
-        raise InvalidInput(f"A preview ends in .gif or .webp, which {path.name!r} does not.")
+    if path.suffix.lower() not in (".gif", ".webp", ".mp4"):
+        raise InvalidInput(f"A preview ends in .gif, .webp or .mp4, which {path.name!r} does not.")
 
 
 def draw_drag(crop: Crop, result: DragResult, step: int) -> Canvas:

@@ -13,6 +13,7 @@ from drag.settings import DragSettings
 from inversion.settings import InversionSettings
 from pipeline.edit import EditResult, EditSettings, Pipeline
 from pipeline.photo import Photo
+from weights.formats import native
 from weights.generator import Generator, GeneratorConfig
 from weights.store import Store
 
@@ -38,6 +39,14 @@ def tiny_ws(network: Generator, n: int = 1, *, seed: int = 0) -> torch.Tensor:
     """Sample rows of w."""
     z = torch.randn(n, network.config.z_dim, generator=torch.Generator().manual_seed(seed))
     return network.mapping(z.to(network.mapping.w_avg.dtype))
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny generator's file, whose frame is the photo's largest centred square: an edit takes no face."""
+    path = tmp_path_factory.mktemp("generator") / "tiny.safetensors"
+    native.write(path, tiny_generator().state_dict(), {"frame": "center"})
+    return path
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,7 +4,8 @@
     ├── InvalidInput          a point, a mask, a setting, a photo that cannot be used     exit 2
     ├── NoFace                no face in the photo, or not that many                     exit 3
     ├── WeightsMissing        weights that are not here and cannot be fetched            exit 4
-    └── InvalidFile           a file that is damaged, unsafe, or not what it should be   exit 1
+    ├── InvalidFile           a file that is damaged, unsafe, or not what it should be   exit 1
+    └── Cancelled             somebody said stop                                         exit 130
 
 Each message is one sentence or two: what was wrong, what was got, and what to do.
 """
@@ -38,3 +39,9 @@ class WeightsMissing(PhotodragError):
 
 class InvalidFile(PhotodragError):
     """A file that is damaged, unsafe to read, or not what its place asks for."""
+
+
+class Cancelled(PhotodragError):
+    """What was asked to stop did so."""
+
+    exit_code = 130

@@ -1,51 +1,110 @@
 """The command `photodrag` and its exit codes.
 
-0 done · 1 failure · 2 usage · 3 no face · 4 weights missing · 6 the handles did not arrive · 130 interrupted
+0 done · 1 failure · 2 usage · 3 no face · 4 weights missing · 5 photos of a batch failed ·
+6 the handles did not arrive · 130 interrupted
 """
 
+import signal
 import sys
 from importlib.metadata import version
+from types import FrameType
+from typing import Annotated
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from pipeline.cli import console
+from pipeline.cli.batch import batch
 from pipeline.cli.demo import demo
+from pipeline.cli.doctor import doctor
 from pipeline.cli.edit import edit
 from pipeline.cli.invert import cache, invert
 from pipeline.cli.landmarks import landmarks
+from pipeline.cli.options import Flag, from_recipe
 from weights.errors import InvalidInput, PhotodragError
+
+COMMANDS = (
+    edit,
+    batch,
+    invert,
+    landmarks,
+    cache,
+    demo,
+    doctor,
+)
+
+TERMINATED = 143
 
 app = App(
     name="photodrag",
     help="Drag points on your own photos: the face is inverted into StyleGAN2, dragged, and put back.",
     help_epilogue=(
-        "Exit codes: 0 done, 1 failure, 2 usage, 3 no face, 4 weights missing, "
+        "Exit codes: 0 done, 1 failure, 2 usage, 3 no face, 4 weights missing, 5 photos of a batch failed, "
         "6 the handles did not arrive (the picture is written all the same), 130 interrupted."
     ),
     version=lambda: version("photodrag"),
     suppress_keyboard_interrupt=False,
+    config=(from_recipe,),
 )
-for command in (edit, invert, landmarks, cache, demo):
+for command in COMMANDS:
     app.command(command)
+app.register_install_completion_command(help="Install completion for bash, zsh or fish.")
+app.meta.suppress_keyboard_interrupt = False
+app.meta.group_parameters = Group("What is said on stderr", sort_key=9)
+
+
+@app.meta.default
+def session(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    quiet: Flag = False,
+    verbose: Flag = False,
+    log_json: Flag = False,
+) -> object:
+    """Drag points on your own photos.
+
+    Parameters
+    ----------
+    quiet
+        Say nothing but errors: no notices, no bars.
+    verbose
+        Say more: which source of weights is tried, what was found in the cache, ...
+    log_json
+        Say it as JSON, one object a line: time, level, message; and stage, done, total of progress.
+    """
+    console.speak(quiet=quiet, verbose=verbose, log_json=log_json)
+    try:
+        return app(tokens, result_action="return_value", exit_on_error=False, print_error=not log_json)
+    except CycloptsError as error:
+        if log_json:
+            console.error(str(error))
+        raise
 
 
 def run(arguments: list[str]) -> int:
     """Run one command and return the exit code."""
     try:
-        code = app(arguments, result_action="return_value", exit_on_error=False, print_error=True)
+        code = app.meta(arguments, result_action="return_value", exit_on_error=False, print_error=True)
     except CycloptsError:  # which has been printed
         return InvalidInput.exit_code
     except PhotodragError as error:
         console.error(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        console.error("Interrupted; nothing was written.")
+        console.error("Interrupted; no half file was left.")
         return 130
     except BrokenPipeError:
+        return 1
+    except OSError as error:  # a full disk, a folder that may not be written
+        where = f"{error.filename}: " if error.filename else ""
+        console.error(f"{where}{error.strerror or error}. No half file was left.")
         return 1
     return code if isinstance(code, int) else 0
 
 
 def main() -> None:
     """The console script's entry."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        sys.exit(TERMINATED)  # as an exception, so that temporary files are removed
+
+    signal.signal(signal.SIGTERM, end)
     sys.exit(run(sys.argv[1:]))

@@ -1,10 +1,13 @@
 """What commands say: results on stdout, everything else on stderr."""
 
 import json
+import logging
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Any, Protocol
 
@@ -13,15 +16,67 @@ from rich.markup import escape
 
 stderr = Console(stderr=True, highlight=False)
 
+PACKAGES = ("pipeline", "inversion", "drag", "weights")
+
+
+class _Voice:
+    """How the commands of this process speak; `speak` sets it, once, before a command runs."""
+
+    quiet = False
+    log_json = False
+
+
+def speak(*, quiet: bool = False, verbose: bool = False, log_json: bool = False) -> None:
+    """Choose what goes to stderr.
+
+    Args:
+        quiet: errors only; no notices, no bars.
+        verbose: what the packages log as well.
+        log_json: one JSON object a line instead of text and bars.
+    """
+    _Voice.quiet, _Voice.log_json = quiet, log_json
+    for name in PACKAGES:
+        logger = logging.getLogger(name)
+        logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _Handler)]
+        logger.setLevel(logging.NOTSET)
+        if verbose:
+            logger.addHandler(_Handler())
+            logger.setLevel(logging.DEBUG)
+
+
+class _Handler(logging.Handler):
+    """Passes on what the packages log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if _Voice.log_json:
+            _line(record.levelname.lower(), record.getMessage(), logger=record.name)
+        else:
+            stderr.print(f"[dim]{escape(record.name)}: {escape(record.getMessage())}[/]", soft_wrap=True)
+
+
+def _line(level: str, message: str, **more: Any) -> None:
+    """Write one line of the log as JSON."""
+    told = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "message": message}
+    sys.stderr.write(json.dumps(told | more, ensure_ascii=False) + "\n")
+    sys.stderr.flush()
+
 
 def error(message: str) -> None:
     """Say in one sentence what went wrong."""
-    stderr.print(f"[bold red]photodrag:[/] {escape(message)}", soft_wrap=True)
+    if _Voice.log_json:
+        _line("error", message)
+    else:
+        stderr.print(f"[bold red]photodrag:[/] {escape(message)}", soft_wrap=True)
 
 
 def notice(message: str) -> None:
     """Say something that is no error and no result."""
-    stderr.print(escape(message), soft_wrap=True)
+    if _Voice.quiet:
+        return
+    if _Voice.log_json:
+        _line("info", message)
+    else:
+        stderr.print(escape(message), soft_wrap=True)
 
 
 def result(text: str) -> None:
@@ -32,6 +87,13 @@ def result(text: str) -> None:
 def result_json(value: Any) -> None:
     """Print a result as JSON."""
     result(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def result_bytes(data: bytes) -> None:
+    """Write a file's bytes to stdout."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 @contextmanager
@@ -63,18 +125,40 @@ class Bars(Protocol):
         ...
 
 
-@contextmanager
-def bars() -> Iterator[Bars]:
-    """Show progress bars on stderr where that is a terminal."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+class _LoggedBars:
+    """Progress as lines of JSON: a stage's first and last step, and one line a second between."""
 
-    columns = (
+    def __init__(self) -> None:
+        self.last: dict[str, float] = {}
+
+    def stage(self, name: str, done: int, total: int, words: str) -> None:
+        now = time.monotonic()
+        if done in (0, 1, total) or now - self.last.get(name, 0.0) >= 1:
+            self.last[name] = now
+            _line("progress", words, stage=name, done=done, total=total)
+
+    def fetch(self, name: str, done: int, total: int | None) -> None:
+        self.stage("fetch", done, total or 0, name)
+
+
+@contextmanager
+def bars(*, estimate: bool = False) -> Iterator[Bars]:
+    """Show progress bars on stderr where that is a terminal; `estimate` shows the time left."""
+    if _Voice.log_json and not _Voice.quiet:
+        yield _LoggedBars()
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = [
         TextColumn("{task.description:>12}"),
         BarColumn(),
         TextColumn("{task.fields[words]}"),
         TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as progress:
+    ]
+    if estimate:
+        columns += [TextColumn("left"), TimeRemainingColumn()]
+    shown = stderr.is_terminal and not _Voice.quiet
+    with Progress(*columns, console=stderr, disable=not shown, transient=True) as progress:
         tasks: dict[str, Any] = {}
 
         class Shown:

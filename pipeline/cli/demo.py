@@ -26,10 +26,11 @@ def demo(*, output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("
     import skimage.data
 
     from drag.landmarks import parse_drag
-    from pipeline.cli.edit import NOT_ARRIVED, summary
+    from pipeline.cli.edit import NOT_ARRIVED
     from pipeline.edit import Pipeline
-    from pipeline.photo import Photo, check_output, write_photo
+    from pipeline.photo import Photo, check_output, eight_bit, write_photo
     from pipeline.preview import side_by_side
+    from pipeline.report import summary
     from weights.store import Store
 
     paths = {name: output / f"{name}.png" for name in ("before", "after", "side-by-side")}
@@ -39,7 +40,7 @@ def demo(*, output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("
     with console.bars() as bars:
         pipeline = Pipeline(store=Store(progress=bars.fetch, notice=console.notice))
         result = pipeline.edit(before, [parse_drag(text) for text in SMILE], progress=bars.stage)
-    both = side_by_side([before.pixels, result.photo.pixels])
+    both = side_by_side([eight_bit(before.pixels), eight_bit(result.photo.pixels)])
     pictures = {"before": before, "after": result.photo, "side-by-side": result.photo.edited(both)}
     for name, path in paths.items():
         write_photo(pictures[name], path, overwrite=overwrite)

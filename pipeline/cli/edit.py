@@ -1,11 +1,12 @@
 """`photodrag edit`."""
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from drag.settings import DragSettings, Region
+from drag.settings import DragSettings
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.cli import console
 from pipeline.cli.options import (
@@ -14,32 +15,37 @@ from pipeline.cli.options import (
     DragOptions,
     FaceOptions,
     Flag,
+    FormatName,
     InversionOptions,
     Output,
+    RequestOptions,
     TuningOptions,
+    as_recipe,
 )
+from pipeline.request import EditRequest
 from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from pipeline.edit import EditResult
+    from pipeline.photo import Photo
 
 NOT_ARRIVED = 6
+STREAM = Path("-")
 
 
 def edit(
-    photo: Path,
+    photo: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     output: Output = None,
-    drag: Annotated[list[str], Parameter(negative="", show_default=False)] = [],  # noqa: B006
-    mask: str | None = None,
+    request: RequestOptions = EditRequest(),
+    format: FormatName | None = None,
+    strip_metadata: Flag = False,
+    recipe: Path | None = None,
+    save_recipe: Path | None = None,
     preview: Path | None = None,
+    save_stages: Path | None = None,
     json: Flag = False,
+    dry_run: Flag = False,
     no_cache: Flag = False,
     overwrite: Flag = False,
     offline: Flag = False,
@@ -61,115 +67,158 @@ def edit(
     Parameters
     ----------
     photo
-        JPEG, PNG, WebP or TIFF; or an inversion's file, made by `photodrag invert`, whose photo lies where it was.
+        JPEG, PNG, WebP, TIFF, HEIF or GIF; or an inversion's file, made by `photodrag invert`, whose photo lies
+        where it was; or - for a photo from stdin.
     output
-        Where the edited photo goes; its ending chooses the format. Without it, NAME-edited.EXT beside the photo.
-    drag
-        HANDLE:TARGET; repeat it for more points.
-    mask
-        What may move: face, mouth, eyes, brows, nose or jaw; or a picture of the photo's size, painted white there.
+        Where the edited photo goes; its ending chooses the format. Without it, NAME-edited.EXT beside the photo,
+        or stdout for a photo from stdin. - is stdout.
+    format
+        Format of the edited photo; without it, that of the ending, or for stdout that of the photo.
+    strip_metadata
+        Leave out EXIF with the place it was taken at, IPTC, XMP and comments; the colour profile stays.
+    recipe
+        Take what is not said here from this file.
+    save_recipe
+        Write every setting of this edit to a file that --recipe takes.
     preview
-        Write the drag as a moving picture, .gif or .webp.
+        Write the drag as a moving picture, .gif, .webp or .mp4.
+    save_stages
+        Keep crop, reconstruction, edited crop and masks in this folder, and index.html, which shows them.
     json
-        Print what was done as JSON.
+        Print what was done as JSON; docs/json.md says what it holds.
+    dry_run
+        Write nothing; make a few steps and say how long all would take at most, and how much memory.
     no_cache
         Invert anew, and keep no inversion for the next edit.
     overwrite
-        Replace files that exist.
+        Replace files that exist; never the photo itself.
     offline
         Never use the network.
     """
-    from drag.landmarks import parse_drag
     from pipeline.cache import InversionCache
-    from pipeline.edit import EditSettings, Pipeline
+    from pipeline.edit import Pipeline
+    from pipeline.estimate import estimate, in_words
     from pipeline.inversions import is_inversion, read_with_photo
-    from pipeline.photo import check_output, read_photo, write_photo
+    from pipeline.photo import encode_photo, write_photo
     from pipeline.preview import check_preview, write_preview
+    from pipeline.recipes import write_recipe
+    from pipeline.report import describe, summary
+    from pipeline.stages import check_stages, write_stages
     from weights.errors import InvalidInput
     from weights.store import Store
 
     inverted = None
     if is_inversion(photo):
         inverted, photo = read_with_photo(photo)
-    target = output or photo.with_name(f"{photo.stem}-edited{photo.suffix}")
-    check_output(target, overwrite=overwrite)
+    target = check_target(photo, output, format, json=json, overwrite=overwrite)
     if preview:
         check_preview(preview)
-        if preview.exists() and not overwrite:
-            raise InvalidInput(f"{preview} exists: give another path, or --overwrite.")
-    drags = [parse_drag(text) for text in drag]
-    if not drags:
-        raise InvalidInput("There is nothing to drag: give at least one --drag HANDLE:TARGET.")
-    source, allowed = read_photo(photo), _mask(mask)
-    settings = EditSettings(
-        faces=faces, inversion=inversion, tuning=tuning, drag=dragging, composite=compositing, compute=compute
+    for path in (preview, save_recipe):
+        if path and path.exists() and not overwrite:
+            raise InvalidInput(f"{path} exists: give another path, or --overwrite.")
+    if save_stages:
+        check_stages(save_stages, overwrite=overwrite)
+    drags, allowed = request.drags(), request.allowed()
+    asked = as_recipe(
+        request=request,
+        faces=faces,
+        inversion=inversion,
+        tuning=tuning,
+        dragging=dragging,
+        compositing=compositing,
+        compute=compute,
     )
+    source = read_source(photo)
+    for notice in source.notices:
+        console.notice(notice)
     with console.bars() as bars:
         store = Store(offline=offline, progress=bars.fetch, notice=console.notice)
-        pipeline = Pipeline(settings, store=store, cache=None if no_cache else InversionCache())
+        if dry_run:
+            estimated = estimate(asked.settings(), source, request, store=store)
+            told = {"photo": str(photo), "output": str(target), "seconds": estimated.seconds}
+            if json:
+                console.result_json(told | {"memory": estimated.memory})
+            else:
+                console.result(f"{photo} -> {target}\n{in_words(estimated)}")
+            return 0
+        pipeline = Pipeline(asked.settings(), store=store, cache=None if no_cache else InversionCache())
         subject = pipeline.prepare(source, inversion=inverted) if inverted else source
         result = pipeline.edit(subject, drags, mask=allowed, progress=bars.stage)
-    write_photo(result.photo, target, overwrite=overwrite)
+    edited = result.photo.stripped() if strip_metadata else result.photo
+    if target == STREAM:
+        console.result_bytes(encode_photo(edited, format.upper() if format else stream_format(source)))
+    else:
+        write_photo(edited, target, overwrite=overwrite, format_=format and format.upper())
     if preview:
         write_preview(preview, result.drag, result.subject.render)
+    if save_stages:
+        write_stages(save_stages, result, request.drag, overwrite=overwrite)
+    if save_recipe:
+        write_recipe(asked, save_recipe, overwrite=overwrite)
     if json:
-        console.result_json(describe(result, photo, target, drag))
+        told = {"photo": str(photo), "output": str(target), **describe(result, request.drag)}
+        console.result_json({**told, "settings": asked.as_dict()})
     else:
-        console.result(str(target))
-        console.notice(summary(result, drag))
+        if target != STREAM:
+            console.result(str(target))
+        console.notice(summary(result, request.drag))
     return 0 if result.arrived else NOT_ARRIVED
 
 
-def _mask(text: str | None) -> "NDArray[np.float32] | Region | None":
-    """Return the region that is named so, or else the mask in the file of that name."""
-    from pipeline.photo import read_mask
+def check_target(photo: Path, output: Path | None, format: FormatName | None, *, json: bool, overwrite: bool) -> Path:
+    """Return where the edited photo goes, having made sure that it can.
 
-    if text is None or text in get_args(Region):
-        return cast("Region | None", text)
-    return read_mask(Path(text))
+    Raises:
+        InvalidInput: it cannot.
+    """
+    from pipeline.photo import FORMATS, check_output
+    from weights.errors import InvalidInput
 
-
-def describe(result: "EditResult", photo: Path, target: Path, drags: "Sequence[str]") -> dict[str, Any]:
-    """Return what was done, as JSON's types; lengths are pixels of the photo."""
-    subject, scale = result.subject, result.subject.alignment.scale
-    to_photo = subject.alignment.to_photo
-    ends = {"from": result.points.handles, "to": result.points.targets, "ended": result.drag.path[-1]}
-    photo_ends = {key: to_photo(points).round(2).tolist() for key, points in ends.items()}
-    return {
-        "photo": str(photo),
-        "output": str(target),
-        "generator": subject.inversion.generator,
-        "detector": subject.face.detector if subject.face else None,
-        "face": {"box": [round(v, 1) for v in subject.face.box], "score": round(subject.face.score, 3)}
-        if subject.face
-        else None,
-        "handles": [
-            {
-                "drag": text,
-                **{key: points[i] for key, points in photo_ends.items()},
-                "left": round(float(result.drag.distances[i]) * scale, 2),
-                "reached": None if share != share else round(float(share), 3),
-            }
-            for i, (text, share) in enumerate(zip(drags, result.reached, strict=True))
-        ],
-        "stopped": result.drag.reason,
-        "arrived": result.arrived,
-        "steps": {**subject.inversion.steps, "drag": result.drag.steps},
-        "loss": round(subject.inversion.loss, 4),
-        "changed": int((result.mask > 0).sum()),
-        "seconds": {stage: round(seconds, 2) for stage, seconds in result.seconds.items()},
-    }
+    target = output
+    if target is None and photo == STREAM:
+        target = STREAM
+    elif target is None:
+        ending = photo.suffix if photo.suffix.lower() in FORMATS else ".png"
+        if format and FORMATS[ending.lower()] != format.upper():
+            ending = f".{format}"
+        target = photo.with_name(f"{photo.stem}-edited{ending}")
+    if target == STREAM:
+        if json:
+            raise InvalidInput("The photo goes to stdout, and so cannot --json: give -o PATH.")
+        if sys.stdout.isatty():
+            raise InvalidInput("The photo would go to the terminal: give -o PATH, or a pipe.")
+        return target
+    wanted = FORMATS.get(target.suffix.lower())
+    if format and wanted and wanted != format.upper():
+        raise InvalidInput(f"{target} does not end as --format {format} does: leave one of the two out.")
+    check_output(target, overwrite=overwrite, format_=format and format.upper(), source=photo)
+    return target
 
 
-def summary(result: "EditResult", drags: "Sequence[str]") -> str:
-    """Return a few lines for people."""
-    scale = result.subject.alignment.scale
-    lines = []
-    for text, left, share in zip(drags, result.drag.distances, result.reached, strict=True):
-        line = f"  {text}: {left * scale:.1f} px from its target by the tracker"
-        lines.append(line if share != share else f"{line}; the landmark made {share:.0%} of its way")
-    seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in result.seconds.items())
-    return "\n".join([f"The drag ended: {result.drag.reason} after {result.drag.steps} steps.", *lines, f"  {seconds}"])
+def read_source(photo: Path) -> "Photo":
+    """Read a photo from a file or, for -, from stdin.
+
+    Raises:
+        InvalidInput, InvalidFile: as in `read_photo`.
+    """
+    from pipeline.photo import decode_photo, read_photo
+    from weights.errors import InvalidInput
+
+    if photo != STREAM:
+        return read_photo(photo)
+    if sys.stdin.isatty():
+        raise InvalidInput("There is no photo on stdin, which is a terminal: give a path, or a pipe.")
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise InvalidInput("There is no photo on stdin: the command before this one wrote nothing.")
+    return decode_photo(data, name="The photo on stdin")
+
+
+def stream_format(source: "Photo") -> str:
+    """Return the format that a photo is written to stdout in: its own where that is written, else PNG."""
+    from pipeline.photo import FORMATS
+
+    return source.format if source.format in FORMATS.values() else "PNG"
 
 
 def _fill_names() -> None:

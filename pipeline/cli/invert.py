@@ -34,7 +34,7 @@ def invert(
     Parameters
     ----------
     photo
-        JPEG, PNG, WebP or TIFF.
+        JPEG, PNG, WebP, TIFF, HEIF or GIF.
     output
         Where the inversion goes. Without it, NAME.inv.safetensors beside the photo.
     json

@@ -1,15 +1,18 @@
 """`photodrag landmarks`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from pipeline.cli import console
+from pipeline.cli.edit import read_source
 from pipeline.cli.options import Flag, Output
 from pipeline.settings import FaceSettings
 
 
 def landmarks(
-    photo: Path,
+    photo: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     output: Output = None,
@@ -23,7 +26,7 @@ def landmarks(
     Parameters
     ----------
     photo
-        JPEG, PNG, WebP or TIFF.
+        JPEG, PNG, WebP, TIFF, HEIF or GIF; or - for a photo from stdin.
     output
         Draw boxes, landmarks and their numbers on a copy of the photo.
     json
@@ -38,21 +41,23 @@ def landmarks(
     from drag.landmarks import place
     from drag.names import NAMES
     from pipeline.faces import find_faces, make_detector
-    from pipeline.photo import Photo, check_output, read_photo, write_photo
+    from pipeline.photo import Photo, check_output, eight_bit, write_photo
     from pipeline.preview import draw_faces
     from weights.errors import NoFace
     from weights.store import Store
 
     if output:
-        check_output(output, overwrite=overwrite)
-    source = read_photo(photo)
+        check_output(output, overwrite=overwrite, source=photo)
+    source = read_source(photo)
     with console.bars() as bars:
         store = Store(offline=offline, progress=bars.fetch, notice=console.notice)
         found = find_faces(source.to_srgb(source.pixels), make_detector(detector, store=store))
     if not found:
         raise NoFace(f"No face was found in {photo}: use a photo in which a face is larger, or turned to the camera.")
     if output:
-        write_photo(Photo(pixels=draw_faces(source.pixels, found), icc=source.icc), output, overwrite=overwrite)
+        write_photo(
+            Photo(pixels=draw_faces(eight_bit(source.pixels), found), icc=source.icc), output, overwrite=overwrite
+        )
     named = [{name: place(face.landmarks, name).round(2).tolist() for name in NAMES} for face in found]
     if json:
         console.result_json(

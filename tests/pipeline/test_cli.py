@@ -1,5 +1,6 @@
 """Commands: their text, their files and their exit codes."""
 
+import io
 import json
 import subprocess
 import sys
@@ -80,7 +81,7 @@ def test_handles_that_do_not_arrive_are_written_all_the_same(cli, photo):
         (["PHOTO", "--drag", "nostril:1%,1%"], 2, "No landmark is called 'nostril'"),
         (["PHOTO", "--drag", "1,1:2,2", "-o", "x.bmp"], 2, "choose a format"),
         (["PHOTO", "--drag", "1,1:2,2", "-o", "PHOTO"], 2, "exists: give another path, or --overwrite"),
-        (["PHOTO", "--drag", "1,1:2,2", "--preview", "x.png"], 2, "ends in .gif or .webp"),
+        (["PHOTO", "--drag", "1,1:2,2", "--preview", "x.png"], 2, "ends in .gif, .webp or .mp4"),
         (["PHOTO", "--drag", "1,1:2,2", "--mask", "missing.png"], 2, "There is no photo at missing.png"),
         (["missing.jpg", "--drag", "1,1:2,2"], 2, "There is no photo at missing.jpg"),
         (["PHOTO", "--drag", "1,1:2,2", "--device", "abacus"], 2, "No device 'abacus'"),
@@ -135,6 +136,15 @@ def test_landmarks(cli, photo, tmp_path):
     (face,) = json.loads(out)["faces"]
     assert len(face["landmarks"]) == 68
     assert face["names"]["mouth-left"] == face["landmarks"][48]
+
+
+def test_landmarks_from_stdin(cli, photo, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
+    code, out, _ = cli("landmarks", "-", "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert told["photo"] == "-"
+    assert told["size"] == [512, 512]
 
 
 def test_landmarks_without_a_face(cli, tmp_path):

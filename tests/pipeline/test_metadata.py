@@ -1,10 +1,11 @@
 import struct
 import xml.etree.ElementTree as ET
+from io import BytesIO
 
 import pytest
 from PIL import Image
 
-from pipeline.metadata import DIGITAL_SOURCE_TYPE, IPTC_EXT, RDF, mark_edited, upright
+from pipeline.metadata import DIGITAL_SOURCE_TYPE, IPTC_EXT, RDF, mark_edited, refresh, upright
 
 SOURCE = f"{{{IPTC_EXT}}}DigitalSourceType"
 
@@ -77,3 +78,65 @@ def test_entities_are_not_expanded():
 
 def test_a_packet_that_is_no_xml_is_replaced():
     assert description(mark_edited(b"not <xml")).get(SOURCE) == DIGITAL_SOURCE_TYPE
+
+
+def with_thumbnail(order, *, room=900):
+    """EXIF with a maker note, sizes, and a thumbnail of 40 x 30 px in `room` bytes."""
+    out = BytesIO()
+    Image.new("RGB", (40, 30), "red").save(out, "JPEG", quality=50)
+    picture = out.getvalue().ljust(room, b"\0")
+    entries = [(0x8769, 4, 1, 38), (0x0112, 3, 1, 6)]
+    first = struct.pack(order + "H", 2)
+    for tag, kind, count, value in sorted(entries):
+        first += struct.pack(order + "HHI", tag, kind, count)
+        first += struct.pack(order + ("I" if kind == 4 else "HH"), *([value] if kind == 4 else [value, 0]))
+    exif_ifd = struct.pack(order + "H", 3)
+    exif_ifd += struct.pack(order + "HHII", 0x927C, 7, 12, 80)
+    exif_ifd += struct.pack(order + "HHII", 0xA002, 4, 1, 4000) + struct.pack(order + "HHIHH", 0xA003, 3, 1, 3000, 0)
+    second = struct.pack(order + "H", 2)
+    second += struct.pack(order + "HHII", 0x0201, 4, 1, 130) + struct.pack(order + "HHII", 0x0202, 4, 1, room)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    data = head + first + struct.pack(order + "I", 92)  # 8 + 30 = 38
+    data += exif_ifd + bytes(4)  # 38 + 42 = 80
+    data += b"a maker note"  # 92
+    data += second + bytes(4)
+    return b"Exif\0\0" + data.ljust(130, b"\0") + picture
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_sizes_and_thumbnail_are_refreshed_and_no_other_byte_changes(order):
+    before = with_thumbnail(order)
+    asked = []
+
+    def thumbnail(side, room):
+        asked.append((side, room))
+        return b"\xff\xd8 a new one"
+
+    after = refresh(before, 1000, 2000, thumbnail)
+    assert asked == [(40, 900)]
+    assert len(after) == len(before)
+    assert after[6 + 130 :] == b"\xff\xd8 a new one".ljust(900, b"\0")
+    tags = Image.Exif()
+    tags.load(after)
+    assert tags.get_ifd(0x8769)[0xA002] == 1000
+    assert tags.get_ifd(0x8769)[0xA003] == 2000
+    assert tags.get_ifd(0x8769)[0x927C] == b"a maker note"
+    assert struct.unpack_from(order + "I", after, 6 + 114) == (12,)  # the thumbnail's length
+    assert struct.unpack_from(order + "I", after, 6 + 34) == (92,)  # where its directory is
+    assert tags[0x0112] == 6  # which is for `upright`
+    changed = [i for i, (a, b) in enumerate(zip(before[:136], after[:136], strict=True)) if a != b]
+    assert len(changed) <= 2 + 2 + 4
+
+
+def test_a_thumbnail_that_does_not_fit_is_taken_out():
+    after = refresh(with_thumbnail("<"), 1000, 2000, lambda side, room: b"")
+    assert after[6 + 130 :] == bytes(900)
+    assert struct.unpack_from("<I", after, 6 + 34) == (0,)
+
+
+@pytest.mark.parametrize("cut", [0, 5, 20, 60, 110, 400])
+def test_cut_exif_is_left_alone_or_loses_its_thumbnail(cut):
+    data = with_thumbnail("<")[:cut]
+    after = refresh(data, 1000, 2000, lambda side, room: b"new")
+    assert len(after) == len(data)
+    assert b"new" not in after

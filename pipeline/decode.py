@@ -1,0 +1,195 @@
+"""From the bytes of a file to a photo."""
+
+import struct
+import warnings
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, JpegImagePlugin, UnidentifiedImageError
+
+from pipeline import heif, jpeg, png, tiff
+from pipeline.encode import FORMATS
+from pipeline.metadata import ORIENTATION, upright
+from pipeline.picture import Origin, Photo, Pixels
+from weights.errors import InvalidFile, PhotodragError
+
+READ_ONLY = {".gif": "GIF"}
+KINDS = "JPEG, PNG, WebP, TIFF, HEIF or GIF"
+MAX_PIXELS = 178_956_970  # where Pillow, too, stops believing in a photo
+
+
+def decode_photo(data: bytes, *, name: str) -> Photo:
+    """Read a photo from the bytes of its file; `name` is what errors and notices call it.
+
+    Raises:
+        InvalidFile: as in `read_photo`.
+    """
+    formats = sorted({*FORMATS.values(), *READ_ONLY.values()} - {"HEIF"})
+    if heif.is_heif(data):
+        heif.enable(name)
+        formats = ["HEIF"]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata that Pillow finds odd, and of large pictures
+            with Image.open(BytesIO(data), formats=formats) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise InvalidFile(_too_large(name))
+                return _from_image(image, data, name)
+    except Image.DecompressionBombError as error:
+        raise InvalidFile(_too_large(name)) from error
+    except UnidentifiedImageError as error:
+        raise InvalidFile(f"{name} is no {KINDS} picture: convert it to one of these.") from error
+    except PhotodragError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise InvalidFile(f"{name} is damaged: {error}.") from error
+
+
+def _has_chunk(data: bytes, chunk: bytes) -> bool:
+    """Tell whether a RIFF file, as WebP is one, has a chunk of that name."""
+    at = 12
+    while at + 8 <= len(data):
+        if data[at : at + 4] == chunk:
+            return True
+        (length,) = struct.unpack_from("<I", data, at + 4)
+        at += 8 + length + length % 2
+    return False
+
+
+def _too_large(name: str) -> str:
+    return f"{name} claims more than {MAX_PIXELS // 1_000_000} megapixels, which is refused: shrink it first."
+
+
+def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
+    """Take pixels and metadata out of a picture that Pillow opened; `data` is its file."""
+    format_ = "JPEG" if image.format == "MPO" else image.format or "PNG"
+    orientation = image.getexif().get(ORIENTATION, 1)
+    orientation = orientation if orientation in jpeg.TURNS else 1
+    notices = _notices(image, format_, name)
+    encoding = _encoding(image, turned=orientation >= 5, lossless_webp=_has_chunk(data, b"VP8L"))
+    mode, deep = image.mode, _read_deep(image, data, name)
+    if deep is None:
+        image.load()
+    exif = image.info.get("exif")
+    if format_ == "TIFF":
+        exif = tiff.descriptive_tags(data)
+    xmp = image.info.get("xmp")
+    icc = image.info.get("icc_profile")
+    alpha: Pixels | None = None
+    if deep is not None:
+        pixels, alpha, grey = _split(_turn(deep, orientation))
+    else:
+        if format_ != "HEIF":
+            image = ImageOps.exif_transpose(image)
+        grey = mode in ("1", "L", "LA")
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            alpha = np.asarray(image.getchannel("A"))
+        if mode == "CMYK":
+            image, icc, encoding = _from_cmyk(image, icc), None, {}
+        pixels = np.array(image.convert("RGB"))
+    can_keep = format_ == "JPEG" and (mode == "L" or (mode == "RGB" and encoding.get("subsampling") in (0, 1, 2)))
+    return Photo(
+        pixels=pixels,
+        alpha=alpha,
+        grey=grey,
+        format=format_,
+        icc=icc,
+        exif=upright(exif) if exif else None,
+        xmp=xmp.encode() if isinstance(xmp, str) else xmp,
+        encoding=encoding,
+        segments=jpeg.kept_segments(data) if format_ == "JPEG" else (),
+        origin=Origin(data, pixels, orientation) if can_keep else None,
+        notices=tuple(notices),
+    )
+
+
+def _notices(image: Image.Image, format_: str, name: str) -> list[str]:
+    """Return what to tell the user of a file that holds more than what is edited."""
+    frames = getattr(image, "n_frames", 1)
+    notices = []
+    if image.format == "MPO" or (format_ in ("TIFF", "HEIF") and frames > 1):
+        notices.append(f"{name} holds {frames} pictures: the first is edited, and the others are left out.")
+    elif frames > 1:
+        notices.append(f"{name} is animated ({frames} frames): the first is edited, and written as a still picture.")
+    if image.mode == "CMYK":
+        notices.append(f"{name} is CMYK: it is edited and written as RGB.")
+    if format_ == "HEIF" and image.info.get("bit_depth", 8) > 8:
+        notices.append(f"{name} has {image.info['bit_depth']} bits a colour: it is edited and written at 8.")
+    return notices
+
+
+def _read_deep(image: Image.Image, data: bytes, name: str) -> NDArray[np.uint16] | None:
+    """Return the samples of a PNG or TIFF of 16 bits, as they lie in the file; None for others."""
+    if image.format == "PNG" and png.bits(data) == 16:
+        pixels = tiff.decode_16_bit(data)
+        if pixels is None:
+            raise InvalidFile(f"{name} is damaged: its 16-bit samples cannot be read.")
+        image.load()  # metadata may stand behind the pixels, and what is cut off is found
+        if image.mode.startswith("I") and pixels.ndim == 3:
+            pixels = np.ascontiguousarray(pixels[..., 0])
+        return pixels
+    if image.format == "TIFF" and (tiff.bits(image) == 16 or image.mode in ("F", "I")):
+        return tiff.read_16_bit(data, image, name=name)
+    return None
+
+
+def _turn(pixels: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
+    """Bring samples (H, W, ...) of an EXIF orientation upright."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _split(samples: NDArray[np.uint16]) -> tuple[Pixels, Pixels | None, bool]:
+    """Return colour (H, W, 3), alpha where there is one, and whether the samples are grey."""
+    if samples.ndim == 2:
+        samples = samples[..., None]
+    channels = samples.shape[2]
+    alpha = np.ascontiguousarray(samples[..., -1]) if channels in (2, 4) else None
+    colour = samples[..., : channels - (alpha is not None)]
+    # OpenCV gives grey with alpha as RGB with alpha.
+    grey = colour.shape[2] == 1 or (channels == 4 and bool((colour == colour[..., :1]).all()))
+    return np.ascontiguousarray(np.repeat(colour, 3 // colour.shape[2], axis=2)), alpha, grey
+
+
+def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """Convert CMYK to sRGB, by its profile where it has one."""
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc or b""))
+        if profile.profile.xcolor_space == "CMYK":
+            converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            return converted or image
+    except (OSError, ImageCms.PyCMSError):
+        pass
+    return image.convert("RGB")
+
+
+def _encoding(image: Image.Image, *, turned: bool, lossless_webp: bool) -> dict[str, Any]:
+    """Return how a file was compressed, so that it can be written alike.
+
+    Where uprighting it turns it by a quarter, so are the tables of JPEG.
+    """
+    options: dict[str, Any] = {}
+    if "dpi" in image.info:
+        options["dpi"] = image.info["dpi"]
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        tables = {k: np.reshape(table, (8, 8)) for k, table in image.quantization.items()}
+        options["qtables"] = {k: (t.T if turned else t).ravel().tolist() for k, t in tables.items()}
+        sampling = JpegImagePlugin.get_sampling(image)
+        # 4:2:2 turned is 4:4:0, which Pillow does not write: keep all of the colour instead.
+        options["subsampling"] = 0 if turned and sampling == 1 else sampling
+        options["progressive"] = bool(image.info.get("progressive"))
+    elif image.format == "TIFF":
+        compression = image.info.get("compression", "raw")
+        # Whatever a TIFF was compressed with, Deflate loses nothing more.
+        options["compressed"] = compression != "raw"
+    elif image.format == "WEBP":
+        options |= {"lossless": True} if lossless_webp else {"lossless": False, "quality": 95, "method": 6}
+    return options

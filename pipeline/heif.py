@@ -1,0 +1,39 @@
+"""HEIF and HEIC, which pillow-heif reads and writes."""
+
+from weights.errors import InvalidFile, InvalidInput
+
+BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+
+def is_heif(data: bytes) -> bool:
+    """Tell whether a file says that it is HEIF."""
+    return data[4:8] == b"ftyp" and data[8:12] in BRANDS
+
+
+def enable(name: str) -> None:
+    """Teach Pillow to read and write HEIF.
+
+    Raises:
+        InvalidFile: pillow-heif is not installed; `name` is what the error calls the photo.
+    """
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise InvalidFile(f"{name} is HEIF, which needs pillow-heif: pip install pillow-heif.") from error
+    pillow_heif.register_heif_opener()
+
+
+def check_writable() -> None:
+    """Make sure, before any work, that HEIF can be written.
+
+    Raises:
+        InvalidInput: pillow-heif is not installed, or was built without an encoder.
+    """
+    try:
+        import pillow_heif
+
+        able = bool(pillow_heif.libheif_info().get("HEIF"))
+    except ImportError:
+        able = False
+    if not able:
+        raise InvalidInput("HEIF cannot be written here: pip install pillow-heif, or choose another format.")

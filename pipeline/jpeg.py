@@ -1,0 +1,204 @@
+"""JPEG files as segments and blocks: metadata kept byte for byte, and blocks outside an edit left as they are.
+
+Source: ITU-T T.81, annex B, for the segments; jpegtran of libjpeg-turbo moves blocks without decoding them.
+"""
+
+import logging
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
+
+EXIF_HEAD, XMP_HEAD, ICC_HEAD = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
+EXTENDED_XMP_HEAD, PHOTOSHOP_HEAD = b"http://ns.adobe.com/xmp/extension/\0", b"Photoshop 3.0\0"
+SOI, SOS, COM, APP0, APP1, APP2, APP13 = 0xD8, 0xDA, 0xFE, 0xE0, 0xE1, 0xE2, 0xED
+MOST = 65533  # bytes of a segment's content
+PHOTOSHOP_THUMBNAILS = (1033, 1036)
+
+TURNS = {
+    1: [],
+    2: ["-flip", "horizontal"],
+    3: ["-rotate", "180"],
+    4: ["-flip", "vertical"],
+    5: ["-transpose"],
+    6: ["-rotate", "90"],
+    7: ["-transverse"],
+    8: ["-rotate", "270"],
+}
+"""What of jpegtran brings a picture of an EXIF orientation upright."""
+
+UNITS = {"grey": (8, 8), 0: (8, 8), 1: (16, 8), 2: (16, 16)}
+"""Width and height of the smallest unit of blocks, by Pillow's number of the chroma subsampling."""
+
+Segment = tuple[int, bytes]
+Pixels = NDArray[np.uint8]
+
+
+def segments(data: bytes) -> list[Segment]:
+    """Return the segments before a JPEG's pixels, as markers and contents."""
+    found, at = [], 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill bytes
+            at += 1
+            continue
+        size = int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == SOS or size < 2:
+            break
+        found.append((marker, data[at + 4 : at + 2 + size]))
+        at += 2 + size
+    return found
+
+
+def kept_segments(data: bytes) -> tuple[Segment, ...]:
+    """Return the segments of a JPEG that stay true after an edit, and that no field of a photo holds.
+
+    These are comments, IPTC (without Photoshop's thumbnail) and extended XMP. Pictures behind the first one
+    (gain maps, depth, the other eye) would show the photo before the edit, and so their index goes.
+    """
+    kept: list[Segment] = []
+    for marker, content in segments(data):
+        if marker == APP13 and content.startswith(PHOTOSHOP_HEAD):
+            kept.append((marker, PHOTOSHOP_HEAD + _without_thumbnails(content[len(PHOTOSHOP_HEAD) :])))
+        elif marker == COM or (marker == APP1 and content.startswith(EXTENDED_XMP_HEAD)):
+            kept.append((marker, content))
+    return tuple(kept)
+
+
+def _without_thumbnails(resources: bytes) -> bytes:
+    """Return Photoshop's image resources without its thumbnails; what cannot be read stays."""
+    out, at = b"", 0
+    while resources[at : at + 4] == b"8BIM":
+        name = resources[at + 6] + 1 if at + 6 < len(resources) else 1
+        start = at + 6 + name + name % 2
+        size = int.from_bytes(resources[start : start + 4], "big")
+        end = start + 4 + size + size % 2
+        if int.from_bytes(resources[at + 4 : at + 6], "big") not in PHOTOSHOP_THUMBNAILS:
+            out += resources[at:end]
+        at = end
+    return out + resources[at:]
+
+
+def with_metadata(
+    data: bytes, *, exif: bytes | None, xmp: bytes | None, icc: bytes | None, others: Sequence[Segment]
+) -> bytes:
+    """Return a bare JPEG with metadata put in behind its JFIF segment.
+
+    Args:
+        data: a JPEG.
+        exif: with or without its head.
+        xmp: a packet.
+        icc: a profile, cut into as many segments as it takes.
+        others: further segments.
+    """
+    out: list[Segment] = []
+    if exif:
+        out.append((APP1, EXIF_HEAD + exif.removeprefix(EXIF_HEAD)))
+    if xmp:
+        out.append((APP1, XMP_HEAD + xmp))
+    if icc:
+        room = MOST - len(ICC_HEAD) - 2
+        parts = [icc[i : i + room] for i in range(0, len(icc), room)]
+        out += [(APP2, ICC_HEAD + bytes([i, len(parts)]) + part) for i, part in enumerate(parts, start=1)]
+    at = 2
+    if data[2:4] == bytes([0xFF, APP0]):
+        at = 4 + int.from_bytes(data[4:6], "big")
+    inserted = b""
+    for marker, content in [*out, *others]:
+        if len(content) > MOST:
+            _log.warning("metadata of %d bytes does not fit into a JPEG and is left out", len(content))
+            continue
+        inserted += bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content
+    return data[:at] + inserted + data[at:]
+
+
+def has_jpegtran() -> bool:
+    """Tell whether jpegtran is installed, and can drop one picture into another."""
+    path = shutil.which("jpegtran")
+    if path is None:
+        return False
+    told = subprocess.run([path, "-help"], capture_output=True, text=True, check=False)
+    return "-drop" in told.stdout + told.stderr
+
+
+def replace_blocks(
+    data: bytes,
+    changed: NDArray[np.bool_],
+    encode: Callable[[slice, slice], bytes],
+    *,
+    sampling: int,
+    grey: bool,
+    orientation: int = 1,
+    progressive: bool = False,
+) -> bytes | None:
+    """Return a JPEG in which only the blocks that hold changed pixels are other ones; None where that cannot be.
+
+    Args:
+        data: the JPEG before.
+        changed: (H, W), upright, where the picture is another one.
+        encode: makes a JPEG, by the tables and the subsampling of `data`, of rows and columns of the picture.
+        sampling: Pillow's number of the subsampling.
+        grey: it has one channel.
+        orientation: EXIF's, of `data`; the result is upright.
+        progressive: write it so.
+    """
+    kind: str | int = "grey" if grey else sampling
+    if kind not in UNITS or not has_jpegtran() or (TURNS[orientation] and kind == 1 and orientation >= 5):
+        return None
+    options = ["-copy", "none", "-progressive" if progressive else "-optimize"]
+    with tempfile.TemporaryDirectory() as folder:
+        now, then, patch = (Path(folder) / name for name in ("now.jpg", "then.jpg", "patch.jpg"))
+        now.write_bytes(data)
+        turn = [*TURNS[orientation], "-perfect"] if TURNS[orientation] else []
+        if not _jpegtran([*options, *turn], now, then):
+            return None
+        for rows, columns in rectangles(changed, UNITS[kind]):
+            now, then = then, now
+            patch.write_bytes(encode(rows, columns))
+            if not _jpegtran([*options, "-drop", f"+{columns.start}+{rows.start}", str(patch)], now, then):
+                return None
+        return then.read_bytes()
+
+
+def _jpegtran(options: Sequence[str], source: Path, target: Path) -> bool:
+    command = ["jpegtran", *options, "-outfile", str(target), str(source)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        _log.info("jpegtran: %s", result.stderr.strip())
+    return result.returncode == 0
+
+
+def rectangles(changed: NDArray[np.bool_], unit: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Return rows and columns, in whole units, of a few rectangles that hold all that changed.
+
+    Each patch of changed units is cut into bands, so that a round one does not drag its corners along.
+
+    Args:
+        changed: (H, W).
+        unit: width and height in pixels.
+    """
+    height, width = changed.shape
+    wide, high = unit
+    padded = np.pad(changed, ((0, -height % high), (0, -width % wide)))
+    grid = np.asarray(padded.reshape(padded.shape[0] // high, high, -1, wide).any(axis=(1, 3)), np.bool_)
+    count, labels = cv2.connectedComponents(grid.astype(np.uint8), connectivity=8)
+    if count > 9:
+        count, labels = 2, grid.astype(np.int32)
+    bands = max(1, 8 // max(1, count - 1))
+    found = []
+    for label in range(1, count):
+        rows = np.flatnonzero((labels == label).any(axis=1))
+        for band in np.array_split(np.arange(rows[0], rows[-1] + 1), bands):
+            columns = np.flatnonzero((labels[band] == label).any(axis=0))
+            if len(columns):
+                y = slice(int(band[0]) * high, min(height, (int(band[-1]) + 1) * high))
+                x = slice(int(columns[0]) * wide, min(width, (int(columns[-1]) + 1) * wide))
+                found.append((y, x))
+    return found

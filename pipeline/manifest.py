@@ -1,0 +1,51 @@
+"""The manifest of a batch: a line of JSON for each photo that was done or failed, written as it goes."""
+
+import json
+import os
+from pathlib import Path
+from typing import IO, Any
+
+NAME = "manifest.jsonl"
+
+Entry = dict[str, Any]
+
+
+class Manifest:
+    """A file that grows by a line at a time, and survives being cut off in one."""
+
+    def __init__(self, path: Path) -> None:
+        """Use the file at `path`, which need not be there."""
+        self.path = path
+        self._file: IO[str] | None = None
+
+    def entries(self) -> dict[str, Entry]:
+        """Return the last entry of each input; lines that are no JSON, a cut one for instance, do not count."""
+        found: dict[str, Entry] = {}
+        if not self.path.exists():
+            return found
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            if isinstance(entry, dict) and isinstance(entry.get("input"), str):
+                found[entry["input"]] = entry
+        return found
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry; when this returns, it is on the disk."""
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            cut = self.path.exists() and self.path.read_bytes()[-1:] not in (b"", b"\n")
+            self._file = self.path.open("a", encoding="utf-8")
+            if cut:  # the line that an interrupted batch was writing
+                self._file.write("\n")
+        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file:
+            self._file.close()
+            self._file = None

@@ -1,0 +1,144 @@
+"""A photo in memory, and its colours.
+
+Convention: pixels are upright (the EXIF orientation is applied on reading and reset), in the photo's own
+colour space and depth, (H, W, C) uint8 or uint16 with C = 3, alpha apart.
+"""
+
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from pipeline import jpeg
+from pipeline.metadata import mark_edited
+
+EightBit = NDArray[np.uint8]
+Pixels = NDArray[np.uint8 | np.uint16]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Photo:
+    """A photo.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 or uint16, upright, in the photo's own colour space.
+        alpha: (H, W) of the same type, or None.
+        grey: the photo has one channel; the three of `pixels` are alike.
+        format: what it was read from: JPEG, PNG, WEBP, TIFF, HEIF, GIF.
+        icc: its ICC profile, or None for sRGB.
+        exif: raw EXIF with the orientation reset, or None.
+        xmp: raw XMP packet, or None.
+        encoding: how the file was compressed, as Pillow's save takes it.
+        segments: of a JPEG's metadata, those that no other field holds and that stay true after an edit.
+        origin: the file and its pixels, where blocks of it can be kept.
+        notices: what to tell the user about the file, in sentences.
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None = None
+    grey: bool = False
+    format: str = "PNG"
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    encoding: dict[str, Any] = field(default_factory=dict)
+    segments: tuple[jpeg.Segment, ...] = ()
+    origin: "Origin | None" = None
+    notices: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.pixels.shape[1]
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.pixels.shape[0]
+
+    def edited(self, pixels: Pixels) -> "Photo":
+        """Return the photo with other pixels, and with the statement in its XMP that it was edited."""
+        return replace(self, pixels=pixels, xmp=mark_edited(self.xmp))
+
+    def shallow(self) -> "Photo":
+        """Return the photo with 8 bits a colour; one that has them is returned as it is."""
+        return self if self.pixels.dtype == np.uint8 else replace(self, pixels=eight_bit(self.pixels))
+
+    def stripped(self) -> "Photo":
+        """Return the photo without what its file tells beside the picture: EXIF with GPS, IPTC, XMP, comments.
+
+        The colour profile stays, which the pixels need; so does the statement that the photo was edited.
+        """
+        edited = self.xmp is not None and b"compositeWithTrainedAlgorithmicMedia" in self.xmp
+        return replace(self, exif=None, xmp=mark_edited(None) if edited else None, segments=())
+
+    def to_srgb(self, pixels: Pixels) -> EightBit:
+        """Convert pixels (H, W, 3) of this photo's colour space, uint8 or uint16, to sRGB of 8 bits."""
+        return self._convert(eight_bit(pixels), to_srgb=True)
+
+    def from_srgb(self, pixels: EightBit) -> EightBit:
+        """Convert sRGB pixels (H, W, 3) uint8 to this photo's colour space, of 8 bits whatever the photo has."""
+        return self._convert(pixels, to_srgb=False)
+
+    def _convert(self, pixels: EightBit, *, to_srgb: bool) -> EightBit:
+        profile = self._profile()
+        if profile is None:
+            return pixels
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        ends = (profile, srgb) if to_srgb else (srgb, profile)
+        image = ImageCms.profileToProfile(Image.fromarray(pixels), *ends, outputMode="RGB")
+        return np.asarray(image)
+
+    def _profile(self) -> ImageCms.ImageCmsProfile | None:
+        """Return the profile where it is one of RGB other than sRGB."""
+        if self.icc is None or self.grey:
+            return None
+        try:
+            profile = ImageCms.ImageCmsProfile(BytesIO(self.icc))
+        except (OSError, ImageCms.PyCMSError):
+            return None  # a damaged profile is kept, and its pixels are taken for sRGB, as viewers do
+        if profile.profile.xcolor_space != "RGB ":
+            return None
+        description = (profile.profile.profile_description or "").lower()
+        return None if description.startswith("srgb") else profile
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """The JPEG that a photo was read from.
+
+    Attributes:
+        data: the file.
+        pixels: (H, W, 3) uint8, upright, as they were read.
+        orientation: EXIF's.
+    """
+
+    data: bytes
+    pixels: Pixels
+    orientation: int
+
+
+def eight_bit(pixels: Pixels) -> EightBit:
+    """Return pixels of 8 bits; those that have them are returned as they are."""
+    if pixels.dtype == np.uint8:
+        return np.asarray(pixels, np.uint8)
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def deepen(own: Pixels, after: Pixels) -> Pixels:
+    """Bring a change that was made in 8 bits into a photo's own depth.
+
+    Args:
+        own: (H, W, 3) of a photo, uint8 or uint16.
+        after: (H, W, 3) uint8, `eight_bit(own)` with a change.
+
+    Returns:
+        (H, W, 3) of the type of `own`; pixels that did not change are its, bit for bit.
+    """
+    if own.dtype == np.uint8:
+        return after
+    change = (after.astype(np.int32) - eight_bit(own)) * 257
+    return np.clip(own + change, 0, 65535).astype(np.uint16)

@@ -1,0 +1,156 @@
+"""Recipes: every setting of an edit in a TOML file. This module imports neither torch nor numpy.
+
+A table a group of settings, a key a field, by the names of the data classes; what a recipe leaves out has its
+default. A mask's path is read as seen from the recipe.
+"""
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+
+from drag.settings import DragSettings
+from inversion.settings import InversionSettings, TuningSettings
+from pipeline.request import EditRequest
+from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings
+from weights.errors import InvalidFile, InvalidInput
+from weights.files import replacing
+
+if TYPE_CHECKING:
+    from pipeline.edit import EditSettings
+
+HEAD = "# A recipe of Photodrag: photodrag edit PHOTO --recipe THIS; photodrag batch IN -o OUT --recipe THIS\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What to do to a photo, and all that can be set of it; each field is a table of the file."""
+
+    edit: EditRequest = field(default_factory=EditRequest)
+    faces: FaceSettings = field(default_factory=FaceSettings)
+    inversion: InversionSettings = field(default_factory=InversionSettings)
+    tuning: TuningSettings = field(default_factory=TuningSettings)
+    drag: DragSettings = field(default_factory=DragSettings)
+    composite: CompositeSettings = field(default_factory=CompositeSettings)
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
+
+    def settings(self) -> "EditSettings":
+        """Return the settings as the pipeline takes them."""
+        from pipeline.edit import EditSettings
+
+        return EditSettings(**{f.name: getattr(self, f.name) for f in dataclasses.fields(EditSettings)})
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """Return the tables as JSON's types, without what is None."""
+        return {
+            table: {
+                key: list(value) if isinstance(value, tuple) else value
+                for key, value in values.items()
+                if value is not None
+            }
+            for table, values in dataclasses.asdict(self).items()
+        }
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        InvalidInput: there is no such file, or it has a table, key or value that no recipe has.
+        InvalidFile: it is no TOML.
+    """
+    return recipe_from(read_tables(path), name=str(path))
+
+
+def read_tables(path: Path) -> dict[str, dict[str, Any]]:
+    """Read the tables that a recipe has, checked, with its mask's path as seen from here.
+
+    Raises:
+        InvalidInput, InvalidFile: as in `read_recipe`.
+    """
+    if not path.is_file():
+        raise InvalidInput(f"There is no recipe at {path}: check the path.")
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidFile(f"{path} is no TOML: {error}.") from error
+    request = recipe_from(tables, name=str(path)).edit
+    for file in request.files():
+        # A region's name is no file; what is a file lies beside the recipe.
+        tables["edit"] = {k: str(path.parent / file) if v == str(file) else v for k, v in tables["edit"].items()}
+    return tables
+
+
+def recipe_from(tables: Mapping[str, Any], *, name: str) -> Recipe:
+    """Check tables and return them as a recipe; `name` is what errors call it.
+
+    Raises:
+        InvalidInput: a table, key or value that no recipe has.
+    """
+    made = {}
+    kinds = {f.name: f.default_factory for f in dataclasses.fields(Recipe)}
+    for table, values in tables.items():
+        if table not in kinds or not isinstance(values, dict):
+            raise InvalidInput(f"{name} has {table!r}, which is no table of a recipe: use {', '.join(kinds)}.")
+        kind: Any = kinds[table]
+        hints = get_type_hints(kind)
+        for key, value in values.items():
+            if key not in hints:
+                raise InvalidInput(f"{name} sets {table}.{key}, which there is not: use {', '.join(hints)}.")
+            values = {**values, key: _checked(value, hints[key], f"{table}.{key} in {name}")}
+        made[table] = kind(**values)
+    return Recipe(**made)
+
+
+def _checked(value: Any, hint: Any, what: str) -> Any:
+    """Return a value of TOML as the type that a field has."""
+    options = [option for option in get_args(hint) if option is not NoneType]
+    if NoneType in get_args(hint):
+        hint = options[0]
+    if get_origin(hint) is Literal:
+        if value in get_args(hint):
+            return value
+        wanted = f"one of {', '.join(get_args(hint))}"
+    elif get_origin(hint) is tuple:
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        wanted = "a list of strings"
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    elif type(value) is hint:
+        return value
+    else:
+        wanted = {float: "a number", int: "a whole number", bool: "true or false", str: "a string"}[hint]
+    raise InvalidInput(f"{what} is {value!r}, which is not {wanted}: correct it.")
+
+
+def format_recipe(recipe: Recipe) -> str:
+    """Return a recipe as TOML."""
+    lines = [HEAD]
+    for table, values in recipe.as_dict().items():
+        lines += [f"[{table}]", *(f"{key} = {_value(value)}" for key, value in values.items()), ""]
+    return "\n".join(lines)
+
+
+def _value(value: object) -> str:
+    """Return a value as TOML, whose strings, lists and numbers are those of JSON here."""
+    return json.dumps(value, ensure_ascii=False) if not isinstance(value, float) else repr(value)
+
+
+def write_recipe(recipe: Recipe, path: Path, *, overwrite: bool = False) -> None:
+    """Write a recipe; its mask's path is made absolute, so that the file can be moved.
+
+    Raises:
+        InvalidInput: the file exists and `overwrite` is false.
+    """
+    if path.exists() and not overwrite:
+        raise InvalidInput(f"{path} exists: give another path, or --overwrite.")
+    if recipe.edit.files():
+        mask = str(Path(recipe.edit.mask or "").resolve())
+        recipe = dataclasses.replace(recipe, edit=dataclasses.replace(recipe.edit, mask=mask))
+    with replacing(path) as temporary:
+        temporary.write_text(format_recipe(recipe), encoding="utf-8")

@@ -1,0 +1,105 @@
+"""The Python API, and the examples of docs/python.md, which are run."""
+
+import re
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import photodrag
+from drag.settings import DragSettings
+from inversion.settings import InversionSettings
+from pipeline.edit import EditSettings, Pipeline
+from pipeline.faces import make_detector
+from pipeline.photo import Photo, write_photo
+from pipeline.settings import ComputeSettings, FaceSettings
+from tests.conftest import smooth_picture
+from weights.errors import Cancelled, InvalidInput
+
+DOC = Path(__file__).parents[2] / "docs" / "python.md"
+FEW = {
+    InversionSettings: {"w_steps": 2, "steps": 4, "perceptual": "alex"},
+    DragSettings: {"steps": 5},
+    FaceSettings: {"corrections": 0},
+}
+
+
+@pytest.fixture
+def settings(tiny_file):
+    return EditSettings(
+        inversion=InversionSettings(w_steps=1, steps=2, perceptual="alex"),
+        drag=DragSettings(steps=4),
+        compute=ComputeSettings(generator=str(tiny_file)),
+    )
+
+
+@pytest.fixture
+def photo():
+    return Photo(pixels=smooth_picture(64, 80))
+
+
+def test_the_examples_run(tmp_path, monkeypatch, astronaut, store, capsys):
+    write_photo(astronaut, tmp_path / "me.jpg")
+    monkeypatch.chdir(tmp_path)
+    for kind, few in FEW.items():
+        for name, value in few.items():
+            monkeypatch.setitem(kind.__init__.__kwdefaults__, name, value)
+    detector = make_detector("dlib", store=store)
+    monkeypatch.setattr("pipeline.edit.make_detector", lambda *args, **kwargs: detector)
+    blocks = re.findall(r"```python\n(.*?)```", DOC.read_text(), re.DOTALL)
+    names = {}
+    for block in blocks:
+        exec(compile(block, str(DOC), "exec"), names)
+    assert len(blocks) == 6
+    for name in ("me-edited.jpg", "me-open.jpg", "me-brows.jpg", "me-by-hand.png", "smile.toml", "edited/me.jpg"):
+        assert (tmp_path / name).is_file()
+    assert (len(names["done"].done), len(names["done"].failed)) == (1, 0)
+    out = capsys.readouterr().out
+    assert "The edit was cancelled; nothing was written." in out
+    assert "There is no photo at missing.jpg" in out
+    assert names["picture"].shape == (1, 3, 128, 128)
+
+
+def test_strings_paths_and_subjects(tmp_path, photo, settings):
+    path = tmp_path / "a.png"
+    Image.fromarray(photo.pixels).save(path)
+    pipeline = Pipeline(settings)
+    results = [photodrag.edit(what, ["30,30:36,30"], pipeline=pipeline) for what in (str(path), path, photo)]
+    subject = photodrag.invert(path, pipeline=pipeline)
+    results.append(photodrag.edit(subject, [photodrag.parse_drag("30,30:36,30")], pipeline=pipeline))
+    for result in results[1:]:
+        assert np.array_equal(result.photo.pixels, results[0].photo.pixels)
+    assert results[-1].subject is subject
+
+
+def test_progress_stops_a_stage_and_cancel_the_edit(photo, settings):
+    steps = []
+
+    def progress(stage, done, total, words):
+        steps.append((stage, done))
+        return not (stage == "drag" and done == 2)
+
+    result = photodrag.edit(photo, ["30,30:36,30"], settings=settings, progress=progress)
+    assert (result.drag.reason, result.drag.steps) == ("stopped", 2)
+    assert steps[-1] == ("drag", 2)
+    stop = threading.Event()
+    seen = []
+
+    def watch(stage, done, total, words):
+        seen.append(stage)
+        stop.set()
+
+    with pytest.raises(Cancelled, match="nothing was written"):
+        photodrag.edit(photo, ["30,30:36,30"], settings=settings, progress=watch, cancel=stop.is_set)
+    assert len(seen) == 1
+    with pytest.raises(Cancelled):
+        photodrag.invert(photo, settings=settings, cancel=lambda: True)
+
+
+def test_settings_of_two_kinds(photo, settings):
+    with pytest.raises(InvalidInput, match="give one of the two"):
+        photodrag.edit(photo, ["1,1:2,2"], settings=settings, pipeline=Pipeline(settings))
+    with pytest.raises(InvalidInput, match="no drag"):
+        photodrag.edit(photo, ["nonsense"], settings=settings)

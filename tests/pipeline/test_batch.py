@@ -1,0 +1,283 @@
+"""A folder of photos: the manifest, what is skipped, what fails, what goes on after a kill."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from drag.settings import DragSettings
+from inversion.settings import InversionSettings
+from pipeline.batch import BatchSettings, _Editor, find_photos, output_name, plan, run_batch
+from pipeline.cli import console
+from pipeline.cli.app import run
+from pipeline.manifest import Manifest
+from pipeline.photo import encode_photo, read_photo
+from pipeline.recipes import Recipe, read_recipe, write_recipe
+from pipeline.request import EditRequest
+from pipeline.settings import ComputeSettings
+from tests.conftest import smooth_picture
+from weights.errors import InvalidInput, WeightsMissing
+
+BAD = ("05-text.jpg", "more/12-cut.jpg", "more/deep/21-empty.png")
+
+
+@pytest.fixture
+def recipe(tiny_file):
+    return Recipe(
+        edit=EditRequest(drag=("20,20:24,20",)),
+        inversion=InversionSettings(w_steps=1, steps=1, perceptual="alex"),
+        drag=DragSettings(steps=2),
+        compute=ComputeSettings(generator=str(tiny_file)),
+    )
+
+
+@pytest.fixture
+def options(tiny_file):
+    words = "--drag 20,20:24,20 --invert-w-steps 1 --invert-steps 1 --invert-perceptual alex --steps 2 --generator"
+    return [*words.split(), str(tiny_file), "--no-cache"]
+
+
+def make_folder(folder, count):
+    """Write photos of 40 to 60 px in nested folders; of thirty, the three of BAD are none."""
+    for i in range(count):
+        name = f"{i:02d}.jpg" if i % 3 else f"{i:02d}.png"
+        path = folder / ("", "more", "more/deep")[i * 3 // count] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(smooth_picture(40 + i % 20, 50, seed=i)).save(path)
+    return folder
+
+
+def thirty(folder):
+    make_folder(folder, 30)
+    for old, new, data in (
+        ("05.jpg", BAD[0], b"no picture"),
+        ("more/12.png", BAD[1], None),
+        ("more/deep/21.png", BAD[2], b""),
+    ):
+        (folder / old).unlink()
+        (folder / new).write_bytes((folder / "01.jpg").read_bytes()[:300] if data is None else data)
+    return folder
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+
+
+def test_thirty_photos_three_of_them_bad_and_a_kill(tmp_path, options, capsys):
+    source, target = thirty(tmp_path / "in"), tmp_path / "out"
+    command = ["batch", str(source), "-o", str(target), *options]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import photodrag; photodrag.main()", *command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    manifest = target / "manifest.jsonl"
+    while process.poll() is None and not (manifest.exists() and manifest.read_text().count("\n") >= 7):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    before = lines(target)
+    assert 7 <= len(before) < 30
+    made = {entry["output"]: (target / entry["output"]).stat().st_mtime_ns for entry in before if "error" not in entry}
+
+    with manifest.open("a") as file:  # a line that the kill cut in two
+        file.write('{"input": "cut')
+    assert run([*command, "--json"]) == 5
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert told["skipped"] == len(made)
+    assert told["done"] == 27 - len(made)
+    assert sorted(entry["input"] for entry in told["failed"]) == sorted(BAD)
+    assert all(name in err for name in BAD)
+    assert "no JPEG" in err
+    assert "damaged" in err
+    entries = Manifest(manifest).entries()
+    assert len(entries) == 30
+    assert {name for name, entry in entries.items() if entry["status"] == "failed"} == set(BAD)
+    for name, entry in entries.items():
+        assert (target / name).exists() == (name not in BAD)
+        if name not in BAD:
+            assert entry["settings"]["edit"] == {"drag": ["20,20:24,20"]}
+            assert entry["handles"][0]["from"] == pytest.approx([20, 20], abs=0.02)
+            assert entry["seconds"]["all"] > 0
+            assert read_photo(target / name).pixels.shape == read_photo(source / name).pixels.shape
+    for name, moment in made.items():
+        assert (target / name).stat().st_mtime_ns == moment
+    files = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+    assert files == {name for name in entries if name not in BAD} | {"manifest.jsonl"}
+
+    # All is done but the bad ones, which are tried again.
+    assert run([*command, "--json"]) == 5
+    told = json.loads(capsys.readouterr().out)
+    assert (told["done"], told["skipped"], len(told["failed"])) == (0, 27, 3)
+
+
+def test_what_is_done_again_and_what_is_not(tmp_path, recipe):
+    source, target = make_folder(tmp_path / "in", 3), tmp_path / "out"
+    assert len(run_batch(source, target, recipe).done) == 3
+    shutil.copy(source / "more" / "01.jpg", source / "more" / "copy.jpg")
+    (target / "00.png").write_bytes(b"spoilt")
+    Image.fromarray(smooth_picture(44, 50, seed=9)).save(source / "more" / "01.jpg")
+    again = run_batch(source, target, recipe)
+    assert [entry["input"] for entry in again.done] == ["00.png", "more/01.jpg", "more/copy.jpg"]
+    assert [entry["input"] for entry in again.skipped] == ["more/deep/02.jpg"]
+    assert len(run_batch(source, target, recipe, BatchSettings(force=True)).done) == 4
+    other = replace(recipe, drag=DragSettings(steps=1))
+    assert len(run_batch(source, target, other).done) == 4
+    assert len(run_batch(source, target, recipe, BatchSettings(strip_metadata=True)).done) == 4
+
+
+def test_a_recipe_file_does_what_its_options_do(tmp_path, recipe, capsys):
+    source, target = make_folder(tmp_path / "in", 2), tmp_path / "out"
+    write_recipe(recipe, tmp_path / "r.toml")
+    assert run(["batch", str(source), "-o", str(target), "--recipe", str(tmp_path / "r.toml"), "--quiet"]) == 6
+    out, err = capsys.readouterr()
+    assert out.split() == [str(target / "00.png"), str(target / "more" / "01.jpg")]
+    assert err == ""
+    assert all(entry["settings"] == recipe.as_dict() for entry in lines(target))
+    # The same from Python is the same, and done already.
+    assert len(run_batch(source, target, read_recipe(tmp_path / "r.toml")).skipped) == 2
+    console.speak()
+
+
+def test_an_interruption_ends_the_batch_and_keeps_what_is_done(tmp_path, recipe, monkeypatch, capsys):
+    source, target = make_folder(tmp_path / "in", 3), tmp_path / "out"
+    write_recipe(recipe, tmp_path / "r.toml")
+    edit, calls = _Editor.edit, []
+
+    def interrupted(self, task):
+        calls.append(task)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return edit(self, task)
+
+    monkeypatch.setattr(_Editor, "edit", interrupted)
+    assert run(["batch", str(source), "-o", str(target), "--recipe", str(tmp_path / "r.toml")]) == 130
+    assert "Interrupted" in capsys.readouterr().err
+    assert [entry["input"] for entry in lines(target)] == ["00.png"]
+    assert len(run_batch(source, target, recipe).skipped) == 1
+
+
+def test_weights_that_are_missing_end_the_batch(tmp_path, recipe, monkeypatch):
+    source = make_folder(tmp_path / "in", 3)
+    monkeypatch.setenv("PHOTODRAG_HOME", str(tmp_path / "empty"))
+    with pytest.raises(WeightsMissing, match="--offline forbids"):
+        run_batch(source, tmp_path / "out", recipe, BatchSettings(offline=True, use_cache=False))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bug_fails_a_photo_and_not_the_batch(tmp_path, recipe, monkeypatch):
+    source = make_folder(tmp_path / "in", 2)
+    encode, calls = encode_photo, []
+
+    def broken(photo, format_):
+        calls.append(format_)
+        return encode(photo, format_) if len(calls) > 1 else 1 / 0
+
+    monkeypatch.setattr("pipeline.batch.encode_photo", broken)
+    result = run_batch(source, tmp_path / "out", recipe)
+    assert "a bug of Photodrag (ZeroDivisionError" in result.failed[0]["error"]["message"]
+    assert len(result.done) == 1
+
+
+def test_files_of_others_are_not_replaced(tmp_path, recipe):
+    source, target = make_folder(tmp_path / "in", 1), tmp_path / "out"
+    target.mkdir()
+    (target / "00.png").write_bytes(b"precious")
+    with pytest.raises(InvalidInput, match="no batch made it"):
+        run_batch(source, target, recipe)
+    assert (target / "00.png").read_bytes() == b"precious"
+    assert len(run_batch(source, target, recipe, BatchSettings(overwrite=True)).done) == 1
+    with pytest.raises(InvalidInput, match="never written over"):
+        run_batch(source, source, recipe)
+
+
+def test_names_never_meet(tmp_path, recipe):
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    picture = Image.fromarray(smooth_picture(40, 50))
+    for name in ("a.jpg", "a.png", "a.gif"):
+        picture.save(source / name)
+    tasks, _ = plan(source, target, recipe, BatchSettings(format="JPEG"))
+    assert [task.output_name for task in tasks] == ["a.gif.jpeg", "a.jpg", "a.png.jpeg"]
+    tasks, _ = plan(source, target, recipe, BatchSettings())
+    assert [task.output_name for task in tasks] == ["a.gif.png", "a.jpg", "a.png"]
+    assert output_name(source / "b.TIF", None).name == "b.TIF"
+
+
+def test_what_counts_as_a_photo(tmp_path):
+    make_folder(tmp_path, 2)
+    (tmp_path / "notes.txt").write_text("none")
+    (tmp_path / ".hidden.jpg").write_bytes(b"none")
+    (tmp_path / "out").mkdir()
+    shutil.copy(tmp_path / "00.png", tmp_path / "out" / "00.png")
+    found = find_photos(tmp_path, leave_out=tmp_path / "out")
+    assert [path.name for path in found] == ["00.png", "01.jpg"]
+    with pytest.raises(InvalidInput, match="holds no photo"):
+        find_photos(tmp_path / "out", leave_out=tmp_path / "out")
+    with pytest.raises(InvalidInput, match="is no folder"):
+        find_photos(tmp_path / "missing")
+
+
+def test_two_processes_do_what_one_does(tmp_path, recipe):
+    source = make_folder(tmp_path / "in", 4)
+    (source / "bad.jpg").write_bytes(b"no picture")
+    progress = []
+    one = run_batch(source, tmp_path / "one", recipe, BatchSettings(use_cache=False))
+    two = run_batch(
+        source, tmp_path / "two", recipe, BatchSettings(jobs=2, use_cache=False), progress=lambda *a: progress.append(a)
+    )
+    assert (len(two.done), [entry["input"] for entry in two.failed]) == (4, ["bad.jpg"])
+    assert [step[1:3] for step in progress] == [(i, 5) for i in range(1, 6)]
+    for entry in one.done:
+        pixels = [read_photo(tmp_path / folder / entry["output"]).pixels for folder in ("one", "two")]
+        assert np.abs(pixels[0].astype(int) - pixels[1]).max() <= 2
+
+
+def test_a_full_disk_fails_a_photo_and_leaves_no_half_file(tmp_path, recipe, monkeypatch):
+    source, target = make_folder(tmp_path / "in", 2), tmp_path / "out"
+    write = Path.write_bytes
+
+    def full(path, data):
+        if "00" in path.name:
+            write(path, data[:10])
+            raise OSError(28, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    result = run_batch(source, target, recipe)
+    assert "No space left" in result.failed[0]["error"]["message"]
+    assert len(result.done) == 1
+    assert sorted(path.name for path in target.iterdir()) == ["manifest.jsonl", "more"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to drag"),
+        (["--drag", "1,1:2,2", "--jobs", "0"], "--jobs is at least 1"),
+        (["--drag", "1,1:2,2", "--generator", "nobody"], "'nobody'"),
+        (["--drag", "1,1:2,2", "--mask", "missing.png"], "missing.png"),
+        (["--drag", "1,1:2,2", "--recipe", "missing.toml"], "no recipe at missing.toml"),
+    ],
+)
+def test_what_suits_no_photo_is_said_once(tmp_path, capsys, arguments, message):
+    source = make_folder(tmp_path / "in", 2)
+    assert run(["batch", str(source), "-o", str(tmp_path / "out"), *arguments]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_writes_nothing(tmp_path, options, capsys):
+    source = make_folder(tmp_path / "in", 2)
+    assert run(["batch", str(source), "-o", str(tmp_path / "out"), *options, "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"todo": ["00.png", "more/01.jpg"], "skipped": 0}
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,205 @@
+"""Formats and depths: 16 bits, HEIF, CMYK, grey, palettes, animations; see docs/formats.md."""
+
+from dataclasses import replace
+from io import BytesIO
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from pipeline import tiff
+from pipeline.photo import Photo, check_output, decode_photo, eight_bit, encode_photo
+from tests.conftest import smooth_picture
+from tests.pipeline.test_photo import ICC, XMP, exif, file_of, wide_gamut
+from weights.errors import InvalidFile, InvalidInput
+
+PICTURE = smooth_picture(48, 64)
+DEEP = np.random.default_rng(0).integers(0, 65536, (48, 64, 4), dtype=np.uint16)
+SHAPES = {"RGB": DEEP[..., :3], "RGBA": DEEP, "grey": DEEP[..., 0]}
+
+
+def deep_file(samples, format_):
+    """Write samples (H, W), or (H, W, C) in RGB order, with OpenCV, as others would."""
+    order = samples if samples.ndim == 2 else samples[..., [2, 1, 0, 3][: samples.shape[2]]]
+    return cv2.imencode(f".{format_.lower()}", np.ascontiguousarray(order))[1].tobytes()
+
+
+@pytest.mark.parametrize("format_", ["PNG", "TIFF"])
+@pytest.mark.parametrize("kind", SHAPES)
+def test_16_bits_stay_and_unchanged_pixels_are_equal(kind, format_):
+    photo = decode_photo(deep_file(SHAPES[kind], format_), name="it")
+    wanted = SHAPES[kind] if kind == "grey" else SHAPES[kind][..., :3]
+    assert photo.pixels.dtype == np.uint16
+    assert np.array_equal(photo.pixels[..., 0] if kind == "grey" else photo.pixels, wanted)
+    assert photo.grey == (kind == "grey")
+    pixels = photo.pixels.copy()
+    pixels[10:20, 10:20] = 65535 - pixels[10:20, 10:20]
+    edited = replace(photo.edited(pixels), exif=exif(), icc=ICC)
+    again = decode_photo(encode_photo(edited, format_), name="it")
+    assert np.array_equal(again.pixels, pixels)
+    far = np.ones((48, 64), bool)
+    far[10:20, 10:20] = False
+    assert np.array_equal(again.pixels[far], photo.pixels[far])
+    if kind == "RGBA":
+        assert np.array_equal(again.alpha, DEEP[..., 3])
+    assert again.icc == ICC
+    assert b"compositeWithTrainedAlgorithmicMedia" in again.xmp
+    tags = Image.Exif()
+    tags.load(again.exif)
+    assert tags[0x010E] == "a description"
+    assert tags.get_ifd(0x8769)[0x9003] == "2020:01:02 03:04:05"
+
+
+@pytest.mark.parametrize("format_", ["PNG", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_16_bits_are_turned_as_8_are(orientation, format_):
+    photos = [Photo(pixels=pixels, exif=exif(orientation)) for pixels in (PICTURE.astype(np.uint16) * 257, PICTURE)]
+    deep, shallow = (decode_photo(encode_photo(photo, format_), name="it").pixels for photo in photos)
+    assert deep.dtype == np.uint16
+    assert np.array_equal(deep, shallow.astype(np.uint16) * 257)
+
+
+def test_networks_see_8_bits():
+    values = np.array([[[0, 128, 129], [257, 65406, 65535]]], np.uint16)
+    assert eight_bit(values).tolist() == [[[0, 0, 1], [1, 254, 255]]]
+    photo = Photo(pixels=PICTURE.astype(np.uint16) * 257, icc=wide_gamut())
+    assert photo.to_srgb(photo.pixels).dtype == np.uint8
+    assert np.array_equal(photo.to_srgb(photo.pixels), Photo(pixels=PICTURE, icc=wide_gamut()).to_srgb(PICTURE))
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "WEBP"])
+def test_16_bits_become_8_where_the_format_has_no_more(format_):
+    photo = Photo(pixels=PICTURE.astype(np.uint16) * 257, alpha=np.full((48, 64), 65535, np.uint16))
+    again = decode_photo(encode_photo(photo, format_), name="it").pixels
+    assert np.abs(again.astype(int) - PICTURE).mean() < 2
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_tiff_is_read_by_others(compressed, order, dtype):
+    tags = Image.Exif()
+    tags.endian = order
+    tags[0x010E] = "a description"
+    tags.get_ifd(0x8825)[1] = "N"
+    samples = (PICTURE.astype(dtype) * (257 if dtype == np.uint16 else 1)).astype(dtype)
+    data = tiff.write(samples, compressed=compressed, exif=tags.tobytes(), xmp=XMP, icc=ICC)
+    assert data[:2] == (b"II" if order == "<" else b"MM")
+    assert np.array_equal(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[..., ::-1], samples)
+    image = Image.open(BytesIO(data))
+    assert np.array_equal(np.asarray(image.convert("RGB")), PICTURE)
+    assert image.getexif()[0x010E] == "a description"
+    assert image.getexif().get_ifd(0x8825)[1] == "N"
+    assert (image.info["icc_profile"], image.getexif()[700]) == (ICC, XMP)
+    assert image.info["compression"] == ("tiff_adobe_deflate" if compressed else "raw")
+
+
+def test_tiffs_that_would_be_misread_are_refused():
+    image = Image.fromarray(DEEP[..., 0].astype(np.int32), "I")
+    with pytest.raises(InvalidFile, match=r"16-bit TIFF|neither RGB nor grey"):
+        decode_photo(file_of(Image.fromarray(PICTURE[..., 0].astype(np.float32)), "TIFF"), name="it")
+    with pytest.raises(InvalidFile):
+        decode_photo(file_of(image, "TIFF"), name="it")
+    data = bytearray(tiff.write(DEEP[..., :3], compressed=False))
+    (start,) = np.frombuffer(data[4:8], "<u4")
+    for at in range(int(start) + 2, len(data) - 4, 12):
+        if int.from_bytes(data[at : at + 2], "little") == tiff.PLANAR:
+            data[at + 8] = 2
+    with pytest.raises(InvalidFile, match="interleaved"):
+        decode_photo(bytes(data), name="it")
+
+
+@pytest.mark.parametrize("data", [b"", b"II*\0", b"MM\0*\0\0\xff\xff", b"II+\0" + bytes(20)])
+def test_tags_that_cannot_be_read(data):
+    assert tiff.descriptive_tags(data) is None
+
+
+def test_heif():
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    source = file_of(PICTURE, "HEIF", quality=95, exif=exif(), icc_profile=ICC, xmp=XMP)
+    photo = decode_photo(source, name="it")
+    assert photo.format == "HEIF"
+    assert np.abs(photo.pixels.astype(int) - PICTURE).mean() < 4
+    again = decode_photo(encode_photo(photo.edited(photo.pixels), "HEIF"), name="it")
+    assert np.abs(again.pixels.astype(int) - photo.pixels).mean() < 4
+    assert (again.icc, b"kept" in again.xmp) == (ICC, True)
+    tags = Image.Exif()
+    tags.load(again.exif)
+    assert tags[0x010E] == "a description"
+
+
+def test_turned_heif_is_turned_once():
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    upright = np.rot90(PICTURE, -1)
+    photo = decode_photo(file_of(PICTURE, "HEIF", quality=95, exif=exif(6)), name="it")
+    assert photo.pixels.shape == upright.shape
+    assert np.abs(photo.pixels.astype(int) - upright).mean() < 4
+    again = decode_photo(encode_photo(photo, "HEIF"), name="it")
+    assert again.pixels.shape == upright.shape
+
+
+def test_heif_without_its_reader(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(InvalidFile, match="pip install pillow-heif"):
+        decode_photo(b"\0\0\0\x18ftypheic" + bytes(20), name="it")
+
+
+def test_heif_that_cannot_be_written_is_said_before_the_work(monkeypatch, tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    check_output(tmp_path / "a.heic", overwrite=False)
+    monkeypatch.setattr(pillow_heif, "libheif_info", lambda: {"HEIF": ""})
+    with pytest.raises(InvalidInput, match="choose another format"):
+        check_output(tmp_path / "a.heic", overwrite=False)
+
+
+def test_damaged_heif():
+    pytest.importorskip("pillow_heif")
+    with pytest.raises(InvalidFile, match=r"damaged|no JPEG"):
+        decode_photo(b"\0\0\0\x18ftypheic" + bytes(20), name="it")
+
+
+def test_cmyk_becomes_rgb_and_says_so():
+    data = file_of(Image.fromarray(PICTURE).convert("CMYK"), "JPEG", quality=95)
+    photo = decode_photo(data, name="it")
+    assert photo.notices == ("it is CMYK: it is edited and written as RGB.",)
+    assert np.abs(photo.pixels.astype(int) - PICTURE).mean() < 4
+    written = Image.open(BytesIO(encode_photo(photo, "JPEG")))
+    assert (written.mode, written.info.get("icc_profile")) == ("RGB", None)
+
+
+@pytest.mark.parametrize(("format_", "written"), [("GIF", "PNG"), ("WEBP", "WEBP"), ("PNG", "PNG"), ("TIFF", "TIFF")])
+def test_the_first_frame_is_taken_and_said(format_, written):
+    frames = [Image.fromarray(np.full((20, 30, 3), value, np.uint8)) for value in (40, 200, 90)]
+    data = file_of(frames[0], format_, save_all=True, append_images=frames[1:])
+    photo = decode_photo(data, name="it")
+    assert np.abs(photo.pixels.astype(int) - 40).max() <= 2
+    (notice,) = photo.notices
+    assert "(3 frames)" in notice or "3 pictures" in notice
+    assert getattr(Image.open(BytesIO(encode_photo(photo, written))), "n_frames", 1) == 1
+
+
+def test_a_palette_is_written_as_rgb():
+    photo = decode_photo(file_of(Image.fromarray(PICTURE).convert("P"), "PNG"), name="it")
+    assert Image.open(BytesIO(encode_photo(photo, "PNG"))).mode == "RGB"
+    assert photo.notices == ()
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_the_profile_of_a_wide_gamut_stays(format_):
+    photo = decode_photo(file_of(PICTURE, format_, icc_profile=wide_gamut()), name="it")
+    assert np.abs(photo.to_srgb(photo.pixels).astype(int) - photo.pixels[..., [1, 0, 2]]).mean() < 3
+    assert decode_photo(encode_photo(photo, format_), name="it").icc == wide_gamut()
+    assert ImageCms.ImageCmsProfile(BytesIO(photo.icc)).profile.xcolor_space == "RGB "
+
+
+def test_sizes_in_exif_follow_a_turn():
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    tags.get_ifd(0x8769)[0xA002] = 64
+    tags.get_ifd(0x8769)[0xA003] = 48
+    photo = decode_photo(file_of(PICTURE, "PNG", exif=tags.tobytes()), name="it")
+    found = Image.open(BytesIO(encode_photo(photo, "PNG"))).getexif().get_ifd(0x8769)
+    assert (found[0xA002], found[0xA003]) == (48, 64) == (photo.width, photo.height)

@@ -1,0 +1,139 @@
+"""JPEG's segments and blocks."""
+
+import shutil
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import jpeg
+from pipeline.photo import decode_photo, encode_photo
+from tests.conftest import smooth_picture
+from tests.pipeline.test_photo import ICC, XMP, exif, file_of
+
+needs_jpegtran = pytest.mark.skipif(
+    not jpeg.has_jpegtran(), reason="jpegtran with -drop is not installed (Debian: libjpeg-turbo-progs)"
+)
+
+PICTURE = np.clip(
+    smooth_picture(112, 160) + np.random.default_rng(0).normal(0, 12, (112, 160, 3)), 0, 255
+).astype(np.uint8)  # fmt: skip
+
+
+def edit(photo, rows=slice(33, 50), columns=slice(70, 90)):
+    pixels = photo.pixels.copy()
+    pixels[rows, columns] = 255 - pixels[rows, columns]
+    return photo.edited(pixels)
+
+
+def pixels_of(data):
+    return np.asarray(Image.open(BytesIO(data)).convert("RGB")).astype(int)
+
+
+@needs_jpegtran
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_blocks_outside_the_edit_stay(subsampling, progressive):
+    data = file_of(PICTURE, "JPEG", quality=70, subsampling=subsampling, progressive=progressive, exif=exif())
+    photo = edit(decode_photo(data, name="it"))
+    written = encode_photo(photo, "JPEG")
+    before, after = pixels_of(data), pixels_of(written)
+    far = np.ones(before.shape[:2], bool)
+    far[16:80, 48:112] = False  # the blocks of the edit, and a block around for the smoothed chroma
+    assert np.array_equal(after[far], before[far])
+    assert np.abs(after - photo.pixels)[33:50, 70:90].mean() < 14
+    assert np.abs(after - before)[35:48, 72:88].mean() > 20
+    assert bool(Image.open(BytesIO(written)).info.get("progressive")) == progressive
+    # Compressed anew by the same tables, some of these would be others.
+    anew = pixels_of(encode_photo(decode_photo(data, name="it").edited(photo.pixels), "JPEG"))
+    assert np.array_equal(anew, after)
+
+
+@needs_jpegtran
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_no_edit_changes_no_block(mode):
+    data = file_of(Image.fromarray(PICTURE[:101, :155]).convert(mode), "JPEG", quality=60)
+    photo = decode_photo(data, name="it")
+    assert np.array_equal(pixels_of(encode_photo(photo.edited(photo.pixels.copy()), "JPEG")), pixels_of(data))
+
+
+@needs_jpegtran
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turned_photos_keep_their_blocks(orientation):
+    data = file_of(PICTURE, "JPEG", quality=70, subsampling=0, exif=exif(orientation))
+    photo = decode_photo(data, name="it")
+    written = pixels_of(encode_photo(edit(photo), "JPEG"))
+    assert written.shape == photo.pixels.shape
+    far = np.ones(written.shape[:2], bool)
+    far[24:56, 56:104] = False
+    # Turned blocks are the same numbers; their decoding may round to the next one.
+    assert np.abs(written - photo.pixels)[far].max() <= 3
+    assert np.abs(written - edit(photo).pixels)[33:50, 70:90].mean() < 14
+
+
+@needs_jpegtran
+def test_what_cannot_be_turned_without_loss_is_compressed_anew():
+    data = file_of(PICTURE[:101], "JPEG", quality=80, subsampling=2, exif=exif(6))
+    photo = decode_photo(data, name="it")
+    assert np.abs(pixels_of(encode_photo(edit(photo), "JPEG")) - edit(photo).pixels).mean() < 6
+
+
+def test_without_jpegtran_the_tables_stay(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    data = file_of(PICTURE, "JPEG", quality=70, subsampling=2)
+    written = encode_photo(edit(decode_photo(data, name="it")), "JPEG")
+    assert Image.open(BytesIO(written)).quantization == Image.open(BytesIO(data)).quantization
+
+
+def test_rgb_jpegs_are_not_taken_for_ycbcr():
+    data = file_of(PICTURE, "JPEG", quality=90, keep_rgb=True)
+    photo = edit(decode_photo(data, name="it"))
+    assert np.abs(pixels_of(encode_photo(photo, "JPEG")) - photo.pixels).mean() < 8
+
+
+def test_rectangles_hold_all_that_changed():
+    changed = np.zeros((100, 203), bool)
+    y, x = np.mgrid[:100, :203]
+    changed[np.hypot(x - 60, y - 50) < 30] = True
+    changed[90:, 190:] = True
+    held = np.zeros_like(changed)
+    for rows, columns in jpeg.rectangles(changed, (16, 8)):
+        assert (rows.start % 8, columns.start % 16) == (0, 0)
+        held[rows, columns] = True
+    assert held[changed].all()
+    assert held.sum() < 1.8 * changed.sum()
+    assert jpeg.rectangles(np.zeros((8, 8), bool), (8, 8)) == []
+
+
+def test_segments_survive_and_thumbnails_of_photoshop_do_not():
+    thumbnail = b"8BIM" + (1036).to_bytes(2, "big") + b"\0\0" + (5).to_bytes(4, "big") + b"olden\0"
+    iptc = b"8BIM" + (1028).to_bytes(2, "big") + b"\0\0" + (4).to_bytes(4, "big") + b"kept"
+    bare = file_of(PICTURE, "JPEG", comment=b"a comment")
+    data = jpeg.with_metadata(
+        bare, exif=exif(), xmp=XMP, icc=ICC * 40, others=[(jpeg.APP13, jpeg.PHOTOSHOP_HEAD + thumbnail + iptc)]
+    )
+    photo = decode_photo(data, name="it")
+    assert photo.icc == ICC * 40  # more than a segment holds
+    again = decode_photo(encode_photo(edit(photo), "JPEG"), name="it")
+    assert again.icc == photo.icc
+    assert again.exif == photo.exif
+    assert dict(again.segments) == {jpeg.APP13: jpeg.PHOTOSHOP_HEAD + iptc, jpeg.COM: b"a comment"}
+
+
+def test_metadata_that_does_not_fit_is_left_out(caplog):
+    written = jpeg.with_metadata(file_of(PICTURE, "JPEG"), exif=b"x" * 70000, xmp=None, icc=None, others=())
+    assert len(written) < 70000
+    assert "does not fit" in caplog.text
+
+
+def test_the_second_picture_of_a_file_is_left_out():
+    out = BytesIO()
+    first, second = Image.fromarray(PICTURE), Image.fromarray(PICTURE[::-1].copy())
+    first.save(out, "MPO", save_all=True, append_images=[second])
+    photo = decode_photo(out.getvalue(), name="it")
+    assert photo.format == "JPEG"
+    assert photo.notices == ("it holds 2 pictures: the first is edited, and the others are left out.",)
+    written = encode_photo(edit(photo), "JPEG")
+    assert Image.open(BytesIO(written)).format == "JPEG"
+    assert written.count(b"\xff\xd8\xff") == 1

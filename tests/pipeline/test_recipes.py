@@ -1,0 +1,76 @@
+import pytest
+
+from drag.settings import DragSettings
+from inversion.settings import TuningSettings
+from pipeline.recipes import Recipe, format_recipe, read_recipe, recipe_from, write_recipe
+from pipeline.request import EditRequest
+from pipeline.settings import FaceSettings
+from weights.errors import InvalidFile, InvalidInput
+
+RECIPE = Recipe(
+    edit=EditRequest(drag=('mouth-left:-8%,-6%', "1,2:3,4"), mask="mouth"),
+    faces=FaceSettings(face=2),
+    tuning=TuningSettings(tune=True, learning_rate=1e-5),
+    drag=DragSettings(steps=17),
+)  # fmt: skip
+
+
+def test_there_and_back(tmp_path):
+    path = tmp_path / "r.toml"
+    write_recipe(RECIPE, path)
+    assert read_recipe(path) == RECIPE
+    with pytest.raises(InvalidInput, match="--overwrite"):
+        write_recipe(RECIPE, path)
+    write_recipe(Recipe(), path, overwrite=True)
+    assert read_recipe(path) == Recipe()
+
+
+def test_every_field_of_every_table_is_in_the_file():
+    text = format_recipe(RECIPE)
+    for table, values in RECIPE.as_dict().items():
+        assert f"[{table}]" in text
+        for key in values:
+            assert f"\n{key} = " in text
+    settings = RECIPE.settings()
+    assert (settings.drag, settings.faces, settings.tuning) == (RECIPE.drag, RECIPE.faces, RECIPE.tuning)
+
+
+def test_what_is_left_out_has_its_default():
+    assert recipe_from({"drag": {"steps": 5}}, name="it") == Recipe(drag=DragSettings(steps=5))
+    assert recipe_from({"drag": {"learning_rate": 1}}, name="it").drag.learning_rate == 1.0
+
+
+def test_a_masks_path_lies_beside_the_recipe(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text('[edit]\ndrag = ["1,1:2,2"]\nmask = "m.png"\n')
+    assert read_recipe(path).edit.mask == str(tmp_path / "m.png")
+    write_recipe(read_recipe(path), tmp_path / "below" / "r.toml")
+    assert read_recipe(tmp_path / "below" / "r.toml").edit.mask == str(tmp_path / "m.png")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("[edit", InvalidFile, "is no TOML"),
+        ("[cooking]\n", InvalidInput, "'cooking', which is no table"),
+        ("steps = 3\n", InvalidInput, "'steps', which is no table"),
+        ("[drag]\nstep = 3\n", InvalidInput, "sets drag.step, which there is not"),
+        ('[drag]\nsteps = "3"\n', InvalidInput, "is '3', which is not a whole number"),
+        ("[drag]\nsteps = 3.5\n", InvalidInput, "is not a whole number"),
+        ("[drag]\nsteps = true\n", InvalidInput, "is not a whole number"),
+        ('[drag]\ntracker = "nose"\n', InvalidInput, "not one of nearest, patch, none"),
+        ("[tuning]\ntune = 1\n", InvalidInput, "not true or false"),
+        ('[edit]\ndrag = "1,1:2,2"\n', InvalidInput, "not a list of strings"),
+        ("[composite]\nfeather = []\n", InvalidInput, "not a number"),
+    ],
+)
+def test_what_is_no_recipe(tmp_path, text, error, message):
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    with pytest.raises(error, match=message):
+        read_recipe(path)
+
+
+def test_a_recipe_that_is_not_there(tmp_path):
+    with pytest.raises(InvalidInput, match="check the path"):
+        read_recipe(tmp_path / "r.toml")
