@@ -39,6 +39,8 @@ class Entry:
         sources: where it is, tried in order.
         sha256: hash of the content; None where nobody published one.
         bytes: size; None where unknown.
+        frame: how a generator's crops are cut.
+        size: height of a generator's pictures in pixels.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Entry:
     noncommercial: bool = False
     sha256: str | None = None
     bytes: int | None = None
+    frame: str | None = None
+    size: int | None = None
 
 
 @cache
