@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from weights.errors import InvalidInput
 from weights.generator import Generator, SynthesisLayer
 
 Cells = NDArray[np.int64]
@@ -98,7 +99,14 @@ class FeatureNetwork:
     """The blocks up to the feature map, prepared for one drag."""
 
     def __init__(self, network: Generator, ws: Tensor, *, rows: int, resolution: int, dtype: torch.dtype) -> None:
-        """Prepare for codes that differ from `ws` (1, num_ws, w_dim) in their first `rows` rows only."""
+        """Prepare for codes that differ from `ws` (1, num_ws, w_dim) in their first `rows` rows only.
+
+        Raises:
+            InvalidInput: a generator of the `resnet` architecture, or of portraits.
+        """
+        if network.config.architecture == "resnet" or network.config.portrait:
+            kind = "portraits" if network.config.portrait else "the 'resnet' architecture"
+            raise InvalidInput(f"A generator of {kind} can be loaded and rendered, but not dragged: use another one.")
         self.resolution, self.size, self.dtype = resolution, network.config.size, dtype
         const = network.synthesis.blocks[0].const[None].to(dtype)
         self._const = const.contiguous(memory_format=torch.channels_last)

@@ -112,7 +112,8 @@ class Pipeline:
     @cached_property
     def generator(self) -> LoadedGenerator:
         """The generator of the settings."""
-        return load_generator(self.settings.compute.generator, device=self.device)
+        compute = self.settings.compute
+        return load_generator(compute.generator, device=self.device, frame=compute.frame, store=self.store)
 
     @cached_property
     def lpips(self) -> Lpips:

@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 
-from weights.catalog import Entry, catalog
+from weights.catalog import Entry, catalog, recognise
 from weights.encoder import Encoder
 from weights.errors import InvalidFile, InvalidInput
 from weights.files import sha256
 from weights.formats import native
 from weights.formats.checkpoint import Checkpoint
 from weights.formats.errors import shown
-from weights.formats.read import read_checkpoint
+from weights.formats.read import read_checkpoint, read_pivot
 from weights.generator import Generator, GeneratorConfig
 from weights.store import Store
 
@@ -76,9 +76,9 @@ def load_generator(
     checkpoint = read_checkpoint(path)
     digest = sha256(path)
     network = build(checkpoint, path)
-    known = next((entry for entry in catalog().values() if entry.sha256 == digest), None)
+    known = recognise(digest) or _fetched(name, path)
     return LoadedGenerator(
-        name=str(name) if str(name) in catalog() else path.stem,
+        name=path.stem if known is None else known.name,
         network=network.to(device),
         encoder=_load_encoder(path, device),
         frame=frame or _frame(checkpoint.metadata, known),
@@ -88,6 +88,12 @@ def load_generator(
         format=checkpoint.format,
         notes=checkpoint.notes,
     )
+
+
+def _fetched(name: str | Path, path: Path) -> Entry | None:
+    """Return the catalogue's entry of a file that was fetched by its name, and whose hash nobody published."""
+    entry = catalog().get(str(name))
+    return entry if entry is not None and path.name == entry.file and str(name) != str(path) else None
 
 
 def find_generator(name: str | Path, *, store: Store) -> Path:
@@ -108,6 +114,81 @@ def find_generator(name: str | Path, *, store: Store) -> Path:
             "shows, or a file's path."
         )
     return Path(name)
+
+
+def describe(name: str | Path, *, store: Store) -> dict[str, Any]:
+    """Return what the file of a generator or of a pivot holds, as JSON's types.
+
+    See `load_generator` for arguments and errors.
+    """
+    path = find_generator(name, store=store)
+    try:
+        loaded = load_generator(name, device=torch.device("cpu"), store=store)
+    except InvalidFile as error:
+        try:
+            pivot = read_pivot(path)
+        except InvalidFile:
+            raise error from None
+        return {
+            "file": str(path),
+            "format": "pivot: a latent, which shows its face by the generator that was tuned around it alone",
+            "bytes": path.stat().st_size,
+            "rows": pivot.shape[1],
+            "w_dim": pivot.shape[2],
+        }
+    config = loaded.network.config
+    return {
+        "file": str(path),
+        "name": loaded.name,
+        "format": loaded.format,
+        "bytes": path.stat().st_size,
+        "sha256": loaded.sha256,
+        "size": [config.width, config.size],
+        "frame": loaded.frame,
+        "license": loaded.license,
+        "architecture": config.architecture,
+        "channels": list(config.channels),
+        "z_dim": config.z_dim,
+        "w_dim": config.w_dim,
+        "num_ws": config.num_ws,
+        "mapping_layers": config.mapping_layers,
+        "classes": config.c_dim,
+        "conv_clamp": config.conv_clamp,
+        "spread": round(loaded.spread, 4),
+        "notes": list(loaded.notes),
+    }
+
+
+def convert(
+    name: str | Path, output: Path, *, frame: Frame | None = None, overwrite: bool = False, store: Store | None = None
+) -> dict[str, Any]:
+    """Write a generator of any known layout as an own file, and return the metadata that it was given.
+
+    Raises:
+        InvalidInput: the output exists and `overwrite` is not set, or it does not end in .safetensors; and see
+            `load_generator`.
+    """
+    if output.suffix != ".safetensors":
+        raise InvalidInput(f"{output} does not end in .safetensors, which is what is written: give such a name.")
+    if output.exists() and not overwrite:
+        raise InvalidInput(f"{output} exists: give another path, or --overwrite.")
+    store = store or Store()
+    loaded = load_generator(name, device=torch.device("cpu"), frame=frame, store=store)
+    config = loaded.network.config
+    metadata = {
+        "architecture": f"stylegan2-{config.architecture}" + ("-portrait" if config.portrait else ""),
+        "frame": loaded.frame,
+        "source": find_generator(name, store=store).name,
+        "source_format": loaded.format,
+        "source_sha256": loaded.sha256,
+        "license": loaded.license,
+        "conv_clamp": "" if config.conv_clamp is None else str(config.conv_clamp),
+    }
+    try:
+        native.write(output, loaded.network.state_dict(), metadata)
+    except OSError as error:
+        raise InvalidInput(f"{output} cannot be written: {error.strerror or error}.") from error
+    return metadata | {"output": str(output)}
 
 
 def build(checkpoint: Checkpoint, path: Path) -> Generator:

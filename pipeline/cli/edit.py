@@ -43,6 +43,7 @@ def edit(
     no_cache: Flag = False,
     overwrite: Flag = False,
     offline: Flag = False,
+    accept_license: Flag = False,
     faces: FaceOptions = FaceSettings(),
     dragging: DragOptions = DragSettings(),
     inversion: InversionOptions = InversionSettings(),
@@ -78,6 +79,8 @@ def edit(
         Replace files that exist.
     offline
         Never use the network.
+    accept_license
+        Accept the licence of a generator that has to be fetched, where it is non-commercial.
     """
     from drag.landmarks import parse_drag
     from pipeline.cache import InversionCache
@@ -86,7 +89,6 @@ def edit(
     from pipeline.photo import check_output, read_photo, write_photo
     from pipeline.preview import check_preview, write_preview
     from weights.errors import InvalidInput
-    from weights.store import Store
 
     inverted = None
     if is_inversion(photo):
@@ -105,7 +107,7 @@ def edit(
         faces=faces, inversion=inversion, tuning=tuning, drag=dragging, composite=compositing, compute=compute
     )
     with console.bars() as bars:
-        store = Store(offline=offline, progress=bars.fetch, notice=console.notice)
+        store = console.store(bars, offline=offline, accept_license=accept_license)
         pipeline = Pipeline(settings, store=store, cache=None if no_cache else InversionCache())
         subject = pipeline.prepare(source, inversion=inverted) if inverted else source
         result = pipeline.edit(subject, drags, mask=allowed, progress=bars.stage)

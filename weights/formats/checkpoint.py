@@ -35,13 +35,26 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
 
 
+def clamp_of(value: Any) -> float | None:
+    """Return a conv_clamp that stands in a file.
+
+    Raises:
+        FormatError: it is no positive number.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e30:
+        raise FormatError("its conv_clamp is no positive number")
+    return float(value)
+
+
 def resolutions(arrays: Arrays) -> list[int]:
     """Return the heights of the blocks, 4, 8, ..., and check that they are those of a StyleGAN2 generator.
 
     Raises:
         FormatError: they are not, or larger than anybody's.
     """
-    found = []
+    found: list[int] = []
     while f"synthesis.b{4 << len(found)}.conv1.weight" in arrays:
         found.append(4 << len(found))
         if found[-1] > MAX_SIZE:

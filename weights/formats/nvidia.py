@@ -6,7 +6,7 @@ code that comes with it is never looked at.
 
 from typing import Any
 
-from weights.formats.checkpoint import Checkpoint, resolutions
+from weights.formats.checkpoint import Checkpoint, clamp_of, resolutions
 from weights.formats.errors import FormatError, shown
 from weights.formats.stubs import PERSISTENT, Record
 from weights.formats.tensors import Materialiser
@@ -32,7 +32,7 @@ def read(module: Record, make: Materialiser, what: str) -> Checkpoint:
     _flatten(module, "", stubs, 0)
     _refuse_others(module, stubs)
     layers = _layers(module)
-    clamps = {_number(layer.get("conv_clamp", _default_clamp(module))) for layer in layers}
+    clamps = {clamp_of(layer.get("conv_clamp", _default_clamp(module))) for layer in layers}
     if len(clamps) > 1:
         raise FormatError("its layers clamp at different values")
     for layer in layers:
@@ -98,14 +98,6 @@ def _default_clamp(module: Record) -> Any:
     if isinstance(nested, dict):
         return nested.get("conv_clamp")
     return kwargs.get("conv_clamp", 256)
-
-
-def _number(value: Any) -> float | None:
-    if value is None:
-        return None
-    if type(value) not in (int, float) or not 0 < value < 1e30:
-        raise FormatError("its conv_clamp is no positive number")
-    return float(value)
 
 
 def _refuse_others(module: Record, stubs: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from weights.errors import InvalidFile
 from weights.formats import content, native, nvidia, rosinality, tensorflow, tensors, unpickle, zips
-from weights.formats.checkpoint import Checkpoint, complete
+from weights.formats.checkpoint import Checkpoint, clamp_of, complete
 from weights.formats.errors import FormatError, shown
 from weights.formats.stubs import Array, Record, TensorStub
 from weights.formats.tensors import Materialiser, Values
@@ -144,11 +144,9 @@ def _safetensors(path: Path) -> Checkpoint:
     checkpoint = rosinality.read(*found, np.asarray)
     clamp = metadata.get("conv_clamp")
     try:
-        conv_clamp = float(clamp) if clamp else None
+        conv_clamp = clamp_of(float(clamp) if clamp else None)
     except ValueError as error:
         raise FormatError(f"its conv_clamp is {shown(clamp)}") from error
-    if conv_clamp is not None and not 0 < conv_clamp < 1e30:
-        raise FormatError(f"its conv_clamp is {shown(clamp)}")
     what = "Photodrag safetensors" if "architecture" in metadata else "safetensors"
     return Checkpoint(format=what, arrays=checkpoint.arrays, conv_clamp=conv_clamp, metadata=metadata)
 

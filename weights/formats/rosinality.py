@@ -38,7 +38,7 @@ def find(root: Any) -> tuple[str, dict[str, Any], Any] | None:
         return None
     for key in CONTAINERS:
         inner = root.get(key)
-        if is_state_dict(inner) and _prefix(inner) is not None:
+        if isinstance(inner, dict) and is_state_dict(inner) and _prefix(inner) is not None:
             return f"state dict under {key!r}", inner, root.get("latent_avg")
     if is_state_dict(root) and _prefix(root) is not None:
         return "bare state dict", root, root.get("latent_avg")
@@ -124,7 +124,9 @@ def _convolution(arrays: Arrays, prefix: str, rest: str, stub: Any, make: Make, 
     elif rest in ("conv.blur.kernel", "upsample.kernel"):
         kernel = make(stub)
         taps = np.array([1, 3, 3, 1], np.float32)
-        if kernel.shape != (4, 4) or not np.allclose(kernel / (kernel.sum() or 1), np.outer(taps, taps) / 64, atol=1e-4):
+        if kernel.shape != (4, 4) or not np.allclose(
+            kernel / (kernel.sum() or 1), np.outer(taps, taps) / 64, atol=1e-4
+        ):
             raise FormatError("its low-pass filter is not [1, 3, 3, 1]")
     else:
         raise FormatError(f"its tensor {shown(name)} is none of a StyleGAN2 generator")

@@ -132,7 +132,7 @@ _STORAGES = {
 }
 _DTYPES = {
     f"torch.{name}"
-    for name in "float32 float16 bfloat16 float64 int64 int32 int16 int8 uint8 bool strided channels_last".split()
+    for name in ("float32", "float16", "bfloat16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
 }
 OBJECTS = {"collections.OrderedDict", "dnnlib.util.EasyDict", NAMESPACE, NETWORK}
 

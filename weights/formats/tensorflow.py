@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from weights.formats.checkpoint import Arrays, Checkpoint, resolutions
+from weights.formats.checkpoint import Arrays, Checkpoint, clamp_of, resolutions
 from weights.formats.errors import FormatError, shown
 from weights.formats.stubs import NETWORK, Array, Record
 from weights.formats.tensors import Materialiser, Values
@@ -47,6 +47,8 @@ def read(network: Record, make: Materialiser) -> Checkpoint:
     arrays: Arrays = {}
     unknown = []
     for name, stub in stubs.items():
+        if name.rpartition("/")[2] == "lod" or ("/" not in name and name != "dlatent_avg"):
+            continue  # counters of the training
         found = _convert(name, stub, make)
         if found is None:
             unknown.append(name)
@@ -55,12 +57,11 @@ def read(network: Record, make: Materialiser) -> Checkpoint:
     if unknown:
         raise FormatError(f"its variable {shown(unknown[0])} is none of a StyleGAN2 generator")
     resolutions(arrays)
-    clamp = kwargs.get("conv_clamp")
     claims = {"img_resolution": kwargs["resolution"]} if type(kwargs.get("resolution")) is int else {}
     return Checkpoint(
         format=NAME,
         arrays=arrays,
-        conv_clamp=float(clamp) if type(clamp) in (int, float) and 0 < clamp < 1e30 else None,
+        conv_clamp=clamp_of(kwargs.get("conv_clamp")),
         claims=claims,
     )
 
@@ -109,8 +110,6 @@ def _convert(name: str, stub: Any, make: Materialiser) -> tuple[str, Values] | N
         raise FormatError(f"its variable {shown(name)} is no array")
     if name == "dlatent_avg":
         return "mapping.w_avg", make(stub)
-    if name in ("lod", "synthesis/lod"):
-        return name, np.zeros((), np.float32)
     if found := re.fullmatch(r"mapping/(?:Dense(\d{1,2})|LabelEmbed)/(weight|bias)", name):
         layer = "embed" if found[1] is None else f"fc{int(found[1])}"
         values = make(stub)

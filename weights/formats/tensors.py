@@ -111,7 +111,8 @@ def check_window(stub: TensorStub, numel: int) -> None:
 def _float32(values: Values, *, bfloat16: bool = False) -> Values:
     """Copy into C-contiguous memory, floats as float32."""
     if bfloat16:
-        return (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        wide = np.array(values, np.uint32, order="C")
+        return np.left_shift(wide, 16, out=wide).view(np.float32)
     if values.dtype.kind == "f":
         with np.errstate(over="ignore", invalid="ignore"):
             return np.array(values, np.float32, order="C")
