@@ -30,10 +30,10 @@ class Limits:
         integer: bytes of a whole number.
     """
 
-    opcodes: int = 1_000_000
+    opcodes: int = 500_000
     stack: int = 100_000
     marks: int = 200
-    memo: int = 300_000
+    memo: int = 200_000
     integer: int = 16
 
 
