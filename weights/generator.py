@@ -155,31 +155,36 @@ class Mapping(nn.Module):
         Returns:
             ws (N, num_ws, w_dim).
         """
-        x = _normalise_second_moment(z)
-        if self.config.c_dim:
-            c = z.new_zeros(len(z), self.config.c_dim) if c is None else c
-            x = torch.cat([x, _normalise_second_moment(self.embed(c))], dim=1)
-        for i in range(self.config.mapping_layers):
-            x = getattr(self, f"fc{i}")(x)
+        x = self.one_row(z, c)
         ws = x[:, None].repeat(1, self.config.num_ws, 1)
         if truncation_psi == 1:
             return ws
         cutoff = self.config.num_ws if truncation_cutoff is None else truncation_cutoff
         return torch.cat([self.w_avg.lerp(ws[:, :cutoff], truncation_psi), ws[:, cutoff:]], dim=1)
 
+    def one_row(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """Map z (N, z_dim), and classes c (N, c_dim), to w (N, w_dim) without truncation."""
+        x = _normalise_second_moment(z)
+        if self.config.c_dim:
+            c = z.new_zeros(len(z), self.config.c_dim) if c is None else c
+            x = torch.cat([x, _normalise_second_moment(self.embed(c))], dim=1)
+        for i in range(self.config.mapping_layers):
+            x = getattr(self, f"fc{i}")(x)
+        return x
+
     @torch.no_grad()
-    def average(self, *, samples: int = 16384, seed: int = 0) -> None:
+    def average(self, *, samples: int = 8192, seed: int = 0) -> None:
         """Set `w_avg` to the mean of so many random w, as training would have left it."""
         random = torch.Generator().manual_seed(seed)
         z = torch.randn(samples, self.config.z_dim, generator=random, device="cpu").to(self.w_avg)
-        self.w_avg.copy_(self(z)[:, 0].mean(dim=0))
+        self.w_avg.copy_(self.one_row(z).mean(dim=0))
 
     @torch.no_grad()
     def spread(self, *, samples: int = 4096, seed: int = 0) -> float:
         """Root mean square of w - w_avg over all elements of `samples` random w: the scale of steps in W."""
         random = torch.Generator().manual_seed(seed)
         z = torch.randn(samples, self.config.z_dim, generator=random, device="cpu").to(self.w_avg)
-        return float((self(z)[:, 0] - self.w_avg).square().mean().sqrt())
+        return float((self.one_row(z) - self.w_avg).square().mean().sqrt())
 
 
 def _normalise_second_moment(x: Tensor) -> Tensor:

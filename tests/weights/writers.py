@@ -166,7 +166,7 @@ def nvidia(network: Generator, path: Path, *, protocol=4, layout="ada", numpy_mo
                   struct.pack("<q", 70000))  # fmt: skip
     content = {
         "G": nvidia_module(other, layout=layout),
-        "D": persistent("Discriminator", modules={"b8": _tree(other.mapping, {})}),
+        "D": persistent("Discriminator", modules={"b8": _tree(other.synthesis, {})}),
         "G_ema": nvidia_module(network, layout=layout),
         "augment_pipe": persistent("AugmentPipe", buffers={"p": torch.tensor(0.5)}),
         "training_set_kwargs": easy_dict({"path": "/data/faces.zip", "max_size": number}),
