@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drag.editor import DragResult, drag
+from drag.features import check_draggable
 from drag.landmarks import Drag
 from drag.points import Points
 from drag.regions import region_mask
@@ -113,7 +114,9 @@ class Pipeline:
     def generator(self) -> LoadedGenerator:
         """The generator of the settings."""
         compute = self.settings.compute
-        return load_generator(compute.generator, device=self.device, frame=compute.frame, store=self.store)
+        loaded = load_generator(compute.generator, device=self.device, frame=compute.frame, store=self.store)
+        check_draggable(loaded.network.config)
+        return loaded
 
     @cached_property
     def lpips(self) -> Lpips:

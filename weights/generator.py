@@ -100,6 +100,12 @@ class GeneratorConfig:
         )
 
 
+def _normal(*shape: int, std: float = 1.0) -> Tensor:
+    """Return random numbers; on the meta device, where a network waits for its file's, there is nothing to fill."""
+    values = torch.empty(*shape)
+    return values if values.is_meta else values.normal_(std=std)
+
+
 class FullyConnected(nn.Module):
     """A linear layer with equalised learning rate (Karras et al. 2018, section 4.1), optionally leaky ReLU."""
 
@@ -107,7 +113,7 @@ class FullyConnected(nn.Module):
         self, n_in: int, n_out: int, *, activate: bool = False, lr_multiplier: float = 1.0, bias: float = 0.0
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(n_out, n_in) / lr_multiplier)
+        self.weight = nn.Parameter(_normal(n_out, n_in, std=1 / lr_multiplier))
         self.bias = nn.Parameter(torch.full((n_out,), float(bias)))
         self.weight_gain = lr_multiplier / math.sqrt(n_in)
         self.bias_gain = lr_multiplier
@@ -193,8 +199,7 @@ def _normalise_second_moment(x: Tensor) -> Tensor:
 
 def binomial_filter() -> Tensor:
     """The 4 x 4 low-pass of every resampling step, outer product of [1, 3, 3, 1] / 8."""
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
-    return torch.outer(taps, taps)
+    return torch.tensor([[a * b / 64 for b in (1, 3, 3, 1)] for a in (1, 3, 3, 1)])
 
 
 class Kernel(NamedTuple):
@@ -221,9 +226,9 @@ class SynthesisLayer(nn.Module):
         self.conv_clamp = config.conv_clamp
         self.weight_gain = 1 / math.sqrt(n_in * 9)
         self.affine = FullyConnected(config.w_dim, n_in, bias=1)
-        self.weight = nn.Parameter(torch.randn(n_out, n_in, 3, 3))
+        self.weight = nn.Parameter(_normal(n_out, n_in, 3, 3))
         self.bias = nn.Parameter(torch.zeros(n_out))
-        self.register_buffer("noise_const", torch.randn(resolution, config.width_at(resolution)))
+        self.register_buffer("noise_const", _normal(resolution, config.width_at(resolution)))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.register_buffer("resample_filter", binomial_filter())
         self._kept: tuple[object, Kernel] | None = None
@@ -312,7 +317,7 @@ class ToRGB(nn.Module):
         self.conv_clamp = config.conv_clamp
         self.weight_gain = 1 / math.sqrt(n_in)
         self.affine = FullyConnected(config.w_dim, n_in, bias=1)
-        self.weight = nn.Parameter(torch.randn(3, n_in, 1, 1))
+        self.weight = nn.Parameter(_normal(3, n_in, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
@@ -332,7 +337,7 @@ class Skip(nn.Module):
         super().__init__()
         self.conv_clamp = config.conv_clamp
         self.weight_gain = 1 / math.sqrt(n_in)
-        self.weight = nn.Parameter(torch.randn(n_out, n_in, 1, 1))
+        self.weight = nn.Parameter(_normal(n_out, n_in, 1, 1))
         self.register_buffer("resample_filter", binomial_filter())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -357,7 +362,7 @@ class SynthesisBlock(nn.Module):
         super().__init__()
         self.resolution = resolution
         if resolution == 4:
-            self.const = nn.Parameter(torch.randn(n_out, 4, config.width_at(4)))
+            self.const = nn.Parameter(_normal(n_out, 4, config.width_at(4)))
         else:
             self.conv0 = SynthesisLayer(n_in, n_out, resolution, config, up=True)
         self.conv1 = SynthesisLayer(n_out, n_out, resolution, config)

@@ -83,7 +83,7 @@ def info(file: Path, /, *, json: Flag = False) -> None:
     from weights.load import describe
     from weights.store import Store
 
-    told = describe(file, store=Store(offline=True))
+    told = describe(_here(file), store=Store(offline=True))
     if json:
         console.result_json(told)
         return
@@ -122,15 +122,30 @@ def path(name: str, /, *, json: Flag = False) -> None:
     json
         Print name and path as JSON.
     """
-    from weights.errors import WeightsMissing
     from weights.load import EMBEDDED, find_generator
     from weights.store import Store
 
     store = Store(offline=True)
     kept = find_generator(name, store=store) if name == EMBEDDED else store.path(name)
+    _check_kept(name, kept)
+    _print_path(name, kept, json=json)
+
+
+def _here(file: Path) -> Path:
+    """Make sure that a generator of the catalogue was fetched, where that is what is meant."""
+    from weights.catalog import catalog
+    from weights.store import Store
+
+    if str(file) in catalog() and not file.exists():
+        _check_kept(str(file), Store().path(str(file)))
+    return file
+
+
+def _check_kept(name: str, kept: Path) -> None:
+    from weights.errors import WeightsMissing
+
     if not kept.exists():
         raise WeightsMissing(f"{name} would be kept at {kept}, but is not there: `photodrag weights fetch {name}`.")
-    _print_path(name, kept, json=json)
 
 
 def _print_path(name: str, path: Path, *, json: bool) -> None:
@@ -194,7 +209,8 @@ def convert(
     from weights.load import convert as convert_generator
     from weights.store import Store
 
-    told = convert_generator(file, output, frame=frame, overwrite=overwrite, store=Store(offline=True))
+    store = Store(offline=True)
+    told = convert_generator(_here(file), output, frame=frame, overwrite=overwrite, store=store)
     if json:
         console.result_json(told)
         return

@@ -80,7 +80,7 @@ def test_info_of_a_pivot(cli, tmp_path):
     [
         (["info", "nothing.pkl"], 2, "No generator and no file is called 'nothing.pkl'"),
         (["info", "HTML"], 1, "a web page"),
-        (["info", "ffhq-1024"], 4, "--offline forbids"),
+        (["info", "ffhq-1024"], 4, "`photodrag weights fetch ffhq-1024`"),
         (["path", "ffhq-1024"], 4, "`photodrag weights fetch ffhq-1024`"),
         (["path", "nobody"], 4, "No weights are called 'nobody'"),
         (["verify", "lions-512"], 4, "fetch it first"),
@@ -147,6 +147,16 @@ def test_a_checkpoint_edits_a_photo(capsys, astronaut, tmp_path):
     assert code in (0, 6), err
     assert json.loads(out)["generator"] == "mine"
     assert json.loads(out)["face"] is None  # the frame is `center`
+
+
+def test_portraits_and_resnets_are_not_dragged_yet(capsys, astronaut, tmp_path):
+    photo = tmp_path / "me.png"
+    write_photo(astronaut, photo)
+    for config, message in [({"portrait": True}, "of portraits"), ({"architecture": "resnet"}, "'resnet'")]:
+        path = writers.nvidia(tiny_generator(32, channels=8, **config), tmp_path / "net.pkl")
+        code = run(["edit", str(photo), "--generator", str(path), "--drag", "206,152:230,148"])
+        assert code == 2
+        assert message in capsys.readouterr().err
 
 
 def test_a_question_needs_a_terminal(monkeypatch):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from weights.formats import unpickle
 from weights.formats.errors import FormatError, shown
-from weights.formats.stubs import Array, Blob, Global, Raw, Storage, TensorStub
+from weights.formats.stubs import Array, Blob, Global, Storage, TensorStub
 
 Values = NDArray[Any]
 
@@ -30,12 +30,11 @@ ELEMENTS = {
 
 
 class Materialiser:
-    """Makes arrays of stubs, each once, and no more bytes in all than the file has."""
+    """Makes arrays of stubs, and no more bytes in all than the file has."""
 
     def __init__(self, file_bytes: int) -> None:
         """`file_bytes` is what may be spent."""
         self.left = file_bytes
-        self._made: dict[int, tuple[object, Values]] = {}
 
     def __call__(self, stub: Any) -> Values:
         """Return an array, float32 where the stub holds floats of any kind, C-contiguous.
@@ -43,19 +42,13 @@ class Materialiser:
         Raises:
             FormatError: no tensor, one whose elements overlap or lie outside of its storage, or too large a one.
         """
-        known = self._made.get(id(stub))
-        if known is not None:
-            return known[1]
         if isinstance(stub, TensorStub):
-            made = self._tensor(stub)
-        elif isinstance(stub, Array):
-            made = self._array(stub)
-        elif type(stub) in (int, float):
-            made = np.array(stub, np.float32)
-        else:
-            raise FormatError(f"{shown(stub)} stands where a tensor should")
-        self._made[id(stub)] = stub, made  # holding the stub keeps its id taken
-        return made
+            return self._tensor(stub)
+        if isinstance(stub, Array):
+            return self._array(stub)
+        if type(stub) in (int, float):
+            return np.array(stub, np.float32)
+        raise FormatError(f"{shown(stub)} stands where a tensor should")
 
     def _spend(self, count: int) -> None:
         self.left -= count
@@ -205,15 +198,3 @@ def read_legacy(data: memoryview) -> tuple[Any, dict[str, memoryview]]:
         places[key] = data[at : at + count]
         at += count
     return root, places
-
-
-def raw_bytes(raw: Raw, limit: int) -> bytes:
-    """Return a copy of a few bytes.
-
-    Raises:
-        FormatError: more than `limit`.
-    """
-    data = raw.data()
-    if len(data) > limit:
-        raise FormatError(f"{len(data)} bytes stand where {limit} at most should")
-    return bytes(data)
