@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.conftest import CPU, tiny_generator
 from tests.weights import attacks, writers
 from weights.errors import InvalidFile, PhotodragError
+from weights.formats import native
 from weights.formats.pickles import read_arrays
 from weights.formats.read import read_checkpoint, read_pivot
 from weights.formats.stubs import ALLOWED
@@ -93,6 +94,7 @@ def _layouts():
         "rosinality": lambda path: writers.torch_save(writers.rosinality_train(network), path),
         "rosinality, legacy": lambda path: writers.torch_save(writers.rosinality_train(network), path, legacy=True),
         "pti": lambda path: writers.torch_save(writers.nvidia_module(network), path),
+        "own": lambda path: (native.write(path, network.state_dict(), {"conv_clamp": "256", "frame": "ffhq"}), path)[1],
         "pivot": lambda path: writers.torch_save(torch.zeros(1, 4, 4), path),
     }
 
