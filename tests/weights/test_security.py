@@ -1,8 +1,10 @@
 """No file runs anything, and none takes more than it brings."""
 
+import contextlib
 import io
 import pickle
 import pickletools
+import random
 import subprocess
 import sys
 import zipfile
@@ -15,7 +17,8 @@ from hypothesis import strategies as st
 from tests.conftest import CPU, tiny_generator
 from tests.weights import attacks, writers
 from weights.errors import InvalidFile, PhotodragError
-from weights.formats import native
+from weights.formats import native, stubs
+from weights.formats import read as read_module
 from weights.formats.pickles import read_arrays
 from weights.formats.read import read_checkpoint, read_pivot
 from weights.formats.stubs import ALLOWED
@@ -202,6 +205,61 @@ def test_random_files(tmp_path, head, tail):
     path = tmp_path / "file"
     path.write_bytes(head + tail)
     _read(path)
+
+
+CHANGES = 40  # a layout
+
+
+def _places(value, depth=0):
+    """Yield every container of a value out of a pickle with every key that it has."""
+    if isinstance(value, stubs.Record):
+        value = value.state
+    if isinstance(value, dict) and depth < 12:
+        for key in value:
+            yield value, key
+            yield from _places(value[key], depth + 1)
+    elif isinstance(value, (list, tuple)) and depth < 12:
+        for i, item in enumerate(value):
+            if isinstance(value, list):
+                yield value, i
+            yield from _places(item, depth + 1)
+
+
+def _strange():
+    """Return values that stand nowhere in a checkpoint, or not there."""
+    return [
+        *(None, True, -1, 10**30, 0.0, float("nan"), "", "lrelu", "a\nb", (), (1, 2), [], ["x"], {}, {"a": {}}, {1: 2}),
+        *(stubs.Global("torch.Size"), stubs.Record(stubs.NETWORK), stubs.Record(stubs.PERSISTENT, {"state": {}})),
+        *(stubs.Raw(memoryview(b"abc")), stubs.Text(memoryview(b"abc")), stubs.Array(), stubs.Dtype("f4")),
+        stubs.Array((2, 2), stubs.Dtype("i4"), False, stubs.Raw(memoryview(bytes(16)))),
+        stubs.Array((0,), stubs.Dtype("f4"), False, stubs.Raw(memoryview(b""))),
+        stubs.TensorStub(stubs.Blob(stubs.Raw(memoryview(b"\x80\x02N."))), 0, (4,), (1,)),
+        stubs.TensorStub(stubs.Storage("FloatStorage", 4, lambda: memoryview(bytes(16))), 0, (4,), (1,)),
+        stubs.TensorStub(stubs.Storage("FloatStorage", 0, lambda: memoryview(b"")), 0, (0, 3), (1, 1)),
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if name not in ("pivot", "own", "nvidia, protocol 2")])
+def test_changed_values(tmp_path, samples, monkeypatch, name):
+    """Files that are well formed and hold something else than they should somewhere."""
+    path = tmp_path / "file"
+    path.write_bytes(samples[name])
+    original, rng = read_module._value, random.Random(0)
+
+    def changed(*args):
+        value = original(*args)
+        for _ in range(rng.randint(1, 3)):
+            container, key = rng.choice(list(_places(value)))
+            if rng.random() < 0.3 and isinstance(container, dict):
+                del container[key]
+            else:
+                container[key] = rng.choice(_strange())
+        return value
+
+    monkeypatch.setattr(read_module, "_value", changed)
+    for _ in range(CHANGES):
+        with contextlib.suppress(PhotodragError):
+            load_generator(path, device=CPU)
 
 
 @pytest.mark.parametrize("name", ["nvidia", "rosinality", "rosinality, legacy"])

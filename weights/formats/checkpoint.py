@@ -86,6 +86,8 @@ def complete(arrays: Arrays, notes: list[str]) -> Arrays:
             out.setdefault(f"{name}.resample_filter", np.outer(taps, taps))
             if f"{name}.noise_strength" not in out:  # trained without noise
                 out[f"{name}.noise_strength"] = np.zeros((), np.float32)
+            if out[f"{name}.noise_strength"].size != 1:
+                raise FormatError(f"its tensor {shown(f'{name}.noise_strength')} is no single number")
             out[f"{name}.noise_strength"] = out[f"{name}.noise_strength"].reshape(())
             if f"{name}.noise_const" not in out:
                 shape = (r, r * const.shape[2] // 4)

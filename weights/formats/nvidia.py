@@ -19,7 +19,8 @@ CLAIMS = ("z_dim", "c_dim", "w_dim", "img_resolution")
 
 def is_module(value: Any) -> bool:
     """Tell whether a value out of a pickle is a module of NVIDIA's."""
-    return isinstance(value, Record) and value.kind == PERSISTENT
+    # The state is looked at again: a pickle can still change the dict that it made the module of.
+    return isinstance(value, Record) and value.kind == PERSISTENT and isinstance(value.state.get("state"), dict)
 
 
 def read(module: Record, make: Materialiser, what: str) -> Checkpoint:
