@@ -1,15 +1,17 @@
 """Inversion of held-out faces: how closely it shows them, and how well it can be edited then.
 
-    python -m benchmarks.inversion --faces DIR [--every 4] [--cases ...] [--threads 2]
+    python -m benchmarks.inversion --faces DIR [--every 4] [--cases ...] [--threads 2] [--kept FILE]
 
 DIR/aligned holds pictures in the FFHQ frame. Medians over the faces; images in [0, 1] for MSE; identity is the
 Euclidean distance of dlib's 128-d embeddings. Editability: after each inversion the mouth corners are dragged 8 %
 of the distance between the eyes outward and 6 % up; landmarks are detected again; reported are the share of the
 way that they made, and the identity distance of the edited picture to the crop. Writes docs/results/inversion.md,
-its curves inversion.png, and a sheet of reconstructions.
+its curves inversion.png, and a sheet of reconstructions. What is measured is kept, face by face, in the folder
+`--kept`, so that the benchmark can be run in parts: the table holds all that is there.
 """
 
 import argparse
+import json
 import resource
 import time
 from dataclasses import dataclass, field, replace
@@ -52,19 +54,18 @@ CASES: dict[str, tuple[InversionSettings, TuningSettings, bool]] = {
 
 @dataclass
 class Found:
-    """Numbers of one case, one a face."""
+    """Numbers of one case and one face; NaN where dlib finds no face."""
 
-    alex: list[float] = field(default_factory=list)
-    vgg: list[float] = field(default_factory=list)
-    mse: list[float] = field(default_factory=list)
-    ms_ssim: list[float] = field(default_factory=list)
-    identity: list[float] = field(default_factory=list)
-    reached: list[float] = field(default_factory=list)
-    edited_identity: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)
-    curve: list[list[float]] = field(default_factory=list)
-    no_face: int = 0
+    alex: float = np.nan
+    vgg: float = np.nan
+    mse: float = np.nan
+    ms_ssim: float = np.nan
+    identity: float = np.nan
+    reached: float = np.nan
+    edited_identity: float = np.nan
+    seconds: float = np.nan
+    steps: int = 0
+    curve: list[float] = field(default_factory=list)
 
 
 def ms_ssim(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
@@ -91,38 +92,36 @@ class Bench:
         self.loss = Lpips("vgg", store=self.store, device=self.device, dtype=dtype)
         self.observer = Observer(self.store)
 
-    def run(self, crop: NDArray[np.float32], case: str, found: Found) -> NDArray[np.float32]:
-        """Invert one crop and measure; return the reconstruction."""
+    def run(self, crop: NDArray[np.float32], case: str) -> tuple[Found, NDArray[np.float32]]:
+        """Invert one crop and measure; return the numbers and the reconstruction."""
         settings, tuning, encoder = CASES[case]
         generator = self.generator if encoder else replace(self.generator, encoder=None)
-        curve: list[float] = []
+        found = Found()
         start = time.perf_counter()
         inversion = invert(
             generator, to_tensor(crop, self.device), lpips=self.loss, settings=settings, tuning=tuning,
-            dtype=self.dtype, callback=lambda step: curve.append(step.loss),
+            dtype=self.dtype, callback=lambda step: found.curve.append(step.loss),
         )  # fmt: skip
-        found.seconds.append(time.perf_counter() - start)
-        found.steps.append(sum(inversion.steps.values()))
-        found.curve.append(curve)
+        found.seconds = time.perf_counter() - start
+        found.steps = sum(inversion.steps.values())
         network = inversion.network(generator)
         with torch.no_grad():
             shown = to_array(network.synthesis(inversion.w))
         pair = [to_tensor(p, self.device) for p in (shown, crop)]
         with torch.no_grad():
-            found.alex.append(float(self.metrics["alex"](*pair)))
-            found.vgg.append(float(self.metrics["vgg"](*pair)))
-        found.mse.append(float(np.square((shown - crop) / 255).mean()))
-        found.ms_ssim.append(ms_ssim(shown, crop))
+            found.alex = float(self.metrics["alex"](*pair))
+            found.vgg = float(self.metrics["vgg"](*pair))
+        found.mse = float(np.square((shown - crop) / 255).mean())
+        found.ms_ssim = ms_ssim(shown, crop)
         self._identity_and_edit(crop, shown, network, inversion.w, found)
-        return shown
+        return found, shown
 
     def _identity_and_edit(self, crop, shown, network, w: Tensor, found: Found) -> None:
         true, before = self.observer.landmarks(crop), self.observer.landmarks(shown)
         if true is None or before is None:
-            found.no_face += 1
             return
         who = self.observer.identity(crop, true)
-        found.identity.append(float(np.linalg.norm(self.observer.identity(shown, before) - who)))
+        found.identity = float(np.linalg.norm(self.observer.identity(shown, before) - who))
         asked = np.array([[-0.08, -0.06], [0.08, -0.06]]) @ face_axes(before)
         ratio = self.generator.size / SCALE
         handles = before[[48, 54]]
@@ -136,22 +135,21 @@ class Bench:
             edited = to_array(network.synthesis(dragged.w))
         after = self.observer.landmarks(edited)
         if after is None:
-            found.no_face += 1
             return
         moved = after[[48, 54]] - handles
-        found.reached.append(float(((moved * asked).sum(axis=1) / (asked**2).sum(axis=1)).mean()))
-        found.edited_identity.append(float(np.linalg.norm(self.observer.identity(edited, after) - who)))
+        found.reached = float(((moved * asked).sum(axis=1) / (asked**2).sum(axis=1)).mean())
+        found.edited_identity = float(np.linalg.norm(self.observer.identity(edited, after) - who))
 
 
-def plot(found: dict[str, Found], path: Path) -> None:
+def plot(found: dict[str, list[Found]], path: Path) -> None:
     """Draw the loss over the steps of each case, median over faces."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4))
-    for case, numbers in found.items():
-        length = min(map(len, numbers.curve))
+    for case, rows in found.items():
+        length = min(len(row.curve) for row in rows)
         if length:
-            axes.plot(np.median([curve[:length] for curve in numbers.curve], axis=0), label=case)
+            axes.plot(np.median([row.curve[:length] for row in rows], axis=0), label=case)
     axes.set(xlabel="step", ylabel="LPIPS(vgg) + MSE", ylim=(0, 0.8))
     axes.legend(fontsize=8)
     figure.tight_layout()
@@ -159,52 +157,75 @@ def plot(found: dict[str, Found], path: Path) -> None:
 
 
 def main() -> None:
-    """Invert all faces in all cases and write the table."""
+    """Invert faces in all cases that are asked for, and write the table of all that were ever measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=Path, required=True)
     parser.add_argument("--every", type=int, default=1, help="take every n-th face only")
-    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--generator", default="faces-128")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--kept", type=Path, default=Path("out/inversion"))
     parser.add_argument("--output", type=Path, default=RESULTS / "inversion.md")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     bench = Bench(arguments.generator, torch.bfloat16 if has_native_bfloat16() else torch.float32)
-    _, crops = read_faces(arguments.faces / "aligned", bench.generator.size, every=arguments.every)
+    names, crops = read_faces(arguments.faces / "aligned", bench.generator.size)
+    arguments.kept.mkdir(parents=True, exist_ok=True)
+    for case in arguments.cases:
+        for name, crop in list(zip(names, crops, strict=True))[:: arguments.every]:
+            stem = arguments.kept / f"{case.replace(' ', '_')}-{name}"
+            if not stem.with_suffix(".json").exists():
+                found, shown = bench.run(crop, case)
+                cv2.imwrite(str(stem.with_suffix(".png")), np.clip(shown + 0.5, 0, 255).astype(np.uint8)[..., ::-1])
+                stem.with_suffix(".json").write_text(json.dumps(vars(found)))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    report(bench, arguments.kept, names, crops, peak, arguments.output)
+
+
+def report(bench: Bench, kept: Path, names: list[str], crops: NDArray[np.float32], peak: float, output: Path) -> None:
+    """Write the table, the curves and a sheet of faces."""
+    found: dict[str, list[Found]] = {}
+    sheet = [np.hstack(list(crops[::4][:8]))]
     lines = [
         "# Inversion",
         "",
-        f"Written by `python -m benchmarks.inversion` on {len(crops)} held-out faces, generator "
-        f"{bench.generator.name}, {str(bench.dtype).removeprefix('torch.')}. Medians.",
+        f"Written by `python -m benchmarks.inversion` on held-out faces; generator {bench.generator.name}, "
+        f"{str(bench.dtype).removeprefix('torch.')}. Medians over so many faces.",
         "",
-        "| case | steps | LPIPS alex | LPIPS vgg | MSE | MS-SSIM | identity | s "
+        "| case | faces | steps | LPIPS alex | LPIPS vgg | MSE | MS-SSIM | identity | s "
         "| mouth reached | identity after edit | no face |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    found: dict[str, Found] = {}
-    sheet = [np.hstack(list(crops[:8]))]
-    for case in arguments.cases:
-        numbers = found[case] = Found()
-        shown = [bench.run(crop, case, numbers) for crop in crops]
-        sheet.append(np.hstack(shown[:8]))
-        n = {
-            name: float(np.median(values or [np.nan]))
-            for name, values in vars(numbers).items()
-            if name not in ("curve", "no_face")
-        }
+    for case in CASES:
+        paths = [kept / f"{case.replace(' ', '_')}-{name}.json" for name in names]
+        rows = [Found(**json.loads(path.read_text())) for path in paths if path.exists()]
+        if not rows:
+            continue
+        found[case] = rows
+        pictures = [cv2.imread(str(p.with_suffix(".png"))) for p in paths[::4][:8] if p.exists()]
+        sheet.append(np.hstack([p[..., ::-1].astype(np.float32) for p in pictures]))
+        n = {key: float(np.nanmedian([getattr(row, key) for row in rows])) for key in vars(Found()) if key != "curve"}
         lines.append(
-            f"| {case} | {n['steps']:.0f} | {n['alex']:.4f} | {n['vgg']:.4f} | {n['mse']:.5f} | {n['ms_ssim']:.3f} | "
-            f"{n['identity']:.3f} | {n['seconds']:.1f} | {n['reached']:.0%} | {n['edited_identity']:.3f} "
-            f"| {numbers.no_face} |"
+            f"| {case} | {len(rows)} | {n['steps']:.0f} | {n['alex']:.4f} | {n['vgg']:.4f} | {n['mse']:.5f} | "
+            f"{n['ms_ssim']:.3f} | {n['identity']:.3f} | {n['seconds']:.1f} | {n['reached']:.0%} | "
+            f"{n['edited_identity']:.3f} | {sum(np.isnan(row.reached) for row in rows)} |"
         )
-        print(lines[-1], flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    lines += ["", f"Peak memory of all: {peak:.0f} MB.", "", f"![loss]({arguments.output.stem}.png)"]
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text("\n".join(lines) + "\n")
-    plot(found, arguments.output.with_suffix(".png"))
-    tiles = np.clip(np.vstack(sheet) + 0.5, 0, 255).astype(np.uint8)
-    cv2.imwrite(str(arguments.output.with_name(f"{arguments.output.stem}-faces.jpg")), tiles[..., ::-1])
+    print("\n".join(lines[4:]), flush=True)
+    lines += [
+        "",
+        f"Peak memory of the process: {peak:.0f} MB. The sheet shows the crops and a row for each case, in order.",
+        "",
+        f"![loss]({output.stem}.png)",
+        "",
+        f"![faces]({output.stem}-faces.jpg)",
+    ]
+    output.write_text("\n".join(lines) + "\n")
+    plot(found, output.with_suffix(".png"))
+    width = max(row.shape[1] for row in sheet)
+    rows_ = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in sheet]
+    tiles = np.clip(np.vstack(rows_) + 0.5, 0, 255).astype(np.uint8)
+    cv2.imwrite(str(output.with_name(f"{output.stem}-faces.jpg")), tiles[..., ::-1])
 
 
 if __name__ == "__main__":

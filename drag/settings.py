@@ -27,7 +27,7 @@ class DragSettings:
     steps: int = 300
     rows: int = 6
     space: Literal["w", "w+"] = "w+"
-    learning_rate: float = 0.0045
+    learning_rate: float = 0.003
     mask_weight: float = 20.0
     tracker: TrackerName = "nearest"
     feature_resolution: int = 0

@@ -48,6 +48,10 @@ class Alignment:
         inverse = self.inverse
         return points @ inverse[:, :2].T + inverse[:, 2]
 
+    def moved(self, x: float, y: float) -> "Alignment":
+        """Return where the crop lies in a photo whose contents stand (x, y) pixels further."""
+        return Alignment(self.matrix + np.array([[0, 0, x], [0, 0, y]]), self.size)
+
     def region(self, width: int, height: int, *, margin: float = 0.0) -> tuple[slice, slice]:
         """Return the photo's rows and columns that hold the crop and `margin` pixels of the photo around it."""
         low, high = -0.5, self.size - 0.5

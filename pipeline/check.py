@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from drag.editor import DragResult
 from drag.landmarks import Drag, Landmarks, place
 from drag.points import Points, unit
-from pipeline.faces import Detector
-from pipeline.photo import Pixels
+from pipeline.faces import Detector, Face
+from pipeline.photo import Photo
 from pipeline.subject import Aligned, Subject
 from pipeline.tensors import Crop
 
@@ -67,30 +67,43 @@ def correct(
     return best
 
 
-def reached(aligned: Aligned, pixels: Pixels, drags: Sequence[Drag], *, detector: Detector) -> NDArray[np.float64]:
-    """Return the share of its way that each dragged landmark made, detected again on the edited photo.
+def reached(aligned: Aligned, edited: Photo, drags: Sequence[Drag], *, detector: Detector) -> NDArray[np.float64]:
+    """Return the share of its way that each dragged landmark made, detected again on the edited photo or crop.
 
     1 is all of it, 0 none, less than 0 the wrong direction; NaN for handles that are no landmarks, and where
     no face is found again.
     """
     shares = np.full(len(drags), np.nan)
-    face, frame, photo = aligned.face, aligned.alignment, aligned.photo
+    face = aligned.face
     if face is None or not any(isinstance(d.handle, str) for d in drags):
         return shares
-    # The crop and half as much again around it is where the face still is.
-    rows, columns = frame.region(photo.width, photo.height, margin=frame.scale * frame.size / 2)
-    offset = np.array([columns.start, rows.start])
-    faces = detector.detect(photo.to_srgb(np.ascontiguousarray(pixels[rows, columns])))
-    if not faces:
+    after = _landmarks_again(aligned, edited, face, detector)
+    if after is None:
         return shares
-    middle = face.landmarks.mean(axis=0)
-    after = min(faces, key=lambda f: float(np.hypot(*(f.landmarks.mean(axis=0) + offset - middle))))
     for i, d in enumerate(drags):
         if isinstance(d.handle, str):
             handle, target = d.resolve(face.landmarks)
             way = target - handle
-            shares[i] = (place(after.landmarks, d.handle) + offset - handle) @ way / (way @ way)
+            shares[i] = (place(after, d.handle) - handle) @ way / (way @ way)
     return shares
+
+
+def _landmarks_again(aligned: Aligned, edited: Photo, face: Face, detector: Detector) -> Landmarks | None:
+    """Detect the face again, and return its landmarks in pixels of the photo before."""
+    frame, photo = aligned.alignment, aligned.photo
+    if (edited.height, edited.width) != (photo.height, photo.width):  # the crop alone
+        seen = crop_landmarks(edited.pixels.astype(np.float32), detector)
+        return None if seen is None else frame.to_photo(seen)
+    # The crop and half as much again around it is where the face still is.
+    rows, columns = frame.region(photo.width, photo.height, margin=frame.scale * frame.size / 2)
+    offset = np.array([columns.start, rows.start])
+    faces = detector.detect(edited.to_srgb(np.ascontiguousarray(edited.pixels[rows, columns])))
+    if not faces:
+        return None
+    middle = face.landmarks.mean(axis=0)
+    return min(
+        (f.landmarks + offset for f in faces), key=lambda points: float(np.hypot(*(points.mean(axis=0) - middle)))
+    )
 
 
 def crop_landmarks(crop: Crop, detector: Detector) -> Landmarks | None:

@@ -25,7 +25,7 @@ from inversion.settings import InversionSettings, TuningSettings
 from pipeline.align import Alignment, center_frame, cut, ffhq_frame
 from pipeline.cache import InversionCache
 from pipeline.check import correct, reached
-from pipeline.composite import composite
+from pipeline.composite import Patch, composite
 from pipeline.faces import Detector, choose_face, find_faces, make_detector
 from pipeline.photo import Photo, read_photo
 from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings
@@ -56,13 +56,13 @@ class EditResult:
     """An edit and all its stages.
 
     Attributes:
-        photo: the edited photo.
+        photo: the edited photo; with `composite="crop"` the edited crop.
         subject: the photo before, its face, its crop and its inversion.
         points: handles and targets in pixels of the crop.
         drag: the drag.
         reconstruction: (size, size, 3) float32, the generator's picture before the drag, from 0 to 255.
         edited: likewise, after it.
-        mask: (H, W) float32, where the photo changed.
+        patch: what the photo changed, and where; None with `composite="crop"`.
         reached: share of each handle's way that its landmark made, detected again on the edited photo; NaN
             where that cannot be told.
         seconds: of each stage.
@@ -74,9 +74,16 @@ class EditResult:
     drag: DragResult
     reconstruction: Crop
     edited: Crop
-    mask: NDArray[np.float32]
+    patch: Patch | None
     reached: NDArray[np.float64]
     seconds: dict[str, float]
+
+    @property
+    def mask(self) -> NDArray[np.float32]:
+        """(H, W) from 0 to 1, where the edited photo changed."""
+        if self.patch is None:
+            return np.ones((self.photo.height, self.photo.width), np.float32)
+        return self.patch.whole_mask(self.photo.height, self.photo.width)
 
     @property
     def arrived(self) -> bool:
@@ -170,20 +177,20 @@ class Pipeline:
         # 4. Put the change back into the photo.
         with _timed(seconds, "composite"):
             before, after = subject.render(subject.w), subject.render(dragged.w)
-            pixels, changed = composite(subject.photo, subject.alignment, before, after, self.settings.composite)
+            edited, patch = self._composite(subject, before, after, allowed)
         # 5. Look whether the face did what was asked.
         with _timed(seconds, "check"):
             shares = np.full(len(drags), np.nan)
             if subject.face:
-                shares = reached(subject, pixels, drags, detector=self.detector)
+                shares = reached(subject, edited, drags, detector=self.detector)
         return EditResult(
-            photo=subject.photo.edited(pixels),
+            photo=edited,
             subject=subject,
             points=points,
             drag=dragged,
             reconstruction=before,
             edited=after,
-            mask=changed,
+            patch=patch,
             reached=shares,
             seconds=seconds,
         )
@@ -271,6 +278,17 @@ class Pipeline:
     def _subject(self, aligned: Aligned, inversion: Inversion) -> Subject:
         parts = {f.name: getattr(aligned, f.name) for f in dataclasses.fields(Aligned)}
         return Subject(**parts, inversion=inversion, network=inversion.network(self.generator), dtype=self.dtype)
+
+    def _composite(
+        self, subject: Subject, before: Crop, after: Crop, allowed: NDArray[np.float32] | None
+    ) -> tuple[Photo, Patch | None]:
+        """Return the edited photo, and its patch; or the edited crop as a photo of its own."""
+        settings = self.settings.composite
+        if settings.composite == "crop":
+            crop = Photo(pixels=np.clip(after + 0.5, 0, 255).astype(np.uint8), format=subject.photo.format)
+            return crop.edited(crop.pixels), None
+        patch = composite(subject.photo, subject.alignment, before, after, settings, allowed=allowed)
+        return subject.photo.edited(patch.on(subject.photo.pixels)), patch
 
     def _drag(
         self,

@@ -25,10 +25,15 @@ class CompositeSettings:
     """How the edited crop goes back into the photo.
 
     Attributes:
+        composite: detail carries the photo's own detail along what moved; paste puts the generator's crop into
+            the photo as it is; crop gives the edited crop alone.
         feather: width of the soft edge of what changes, in percent of the crop.
+        match_grain: give what the generator made the photo's grain.
     """
 
+    composite: Literal["detail", "paste", "crop"] = "detail"
     feather: float = 6.0
+    match_grain: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

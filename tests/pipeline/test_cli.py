@@ -117,7 +117,7 @@ def test_interruption(cli, photo, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.edit.project", interrupt)
+    monkeypatch.setattr("pipeline.edit.invert", interrupt)
     code, _, err = cli("edit", photo, "--drag", SMILE[0])
     assert code == 130
     assert "Interrupted" in err

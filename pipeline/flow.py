@@ -1,0 +1,98 @@
+"""How a face moved between two pictures of the generator, and where the photo's detail can go along.
+
+Small crops are enlarged for it, so that they, too, give the flow pixels to work on.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.tensors import Crop
+
+Field = NDArray[np.float32]
+
+WORK = 1024  # px; small crops are enlarged to it
+STANDING = 0.93  # of its error is counted where nothing moves: rest is likelier than motion
+FLOOR = 1.0  # squared levels of 255; detail fainter than this is noise
+CONTRAST = 60.0  # levels of 255; pictures that differ by it show different things
+
+
+def motion(reconstruction: Crop, edited: Crop) -> tuple[Field, Field]:
+    """Find how the face moved, and how far to trust that.
+
+    Two motions are tried for each pixel, none and that of dense inverse search (Kroeger et al. 2016, OpenCV's
+    DIS); the one that explains the neighbourhood better is taken. Trust is measured in the finest octave that
+    the crops have: over a window, the share g of the moved reconstruction's octave that least squares finds in
+    the edited one. What is finer has no witness but the photo and is taken to fare alike; the root of g, not g,
+    since a face whose detail all moved by a hair is a face, and one without is a blur. Where the pictures
+    differ plainly even in the moved state (teeth in the place of lips), trust ends.
+
+    Args:
+        reconstruction: (size, size, 3) from 0 to 255.
+        edited: likewise.
+
+    Returns:
+        The flow (size, size, 2) in pixels: edited(p) shows what the reconstruction shows at p + flow(p); and the
+        trust (size, size) from 0 to 1, the share of the photo's detail that belongs there still.
+    """
+    size = len(edited)
+    flow = _dense_inverse_search(*(_resize(picture, max(WORK, size)) for picture in (edited, reconstruction)))
+    # What follows is about the crops' finest octave; twice their pixels show all of it.
+    work = size if size >= WORK else 2 * size
+    fine = work / size
+    flow = _resize(flow, work) * (work / len(flow))
+    before, after = (_resize(picture, work) for picture in (reconstruction, edited))
+
+    def misfit(flow: Field) -> Field:
+        # Without the low frequencies: light may change and the skin be the same.
+        difference = _high_pass(after, 4 * fine) - _high_pass(warp(before, flow), 4 * fine)
+        return _blur(np.abs(difference).sum(axis=2), 2 * fine)
+
+    rest = np.zeros_like(flow)
+    flow = np.where((misfit(flow) < STANDING * misfit(rest))[..., None], flow, rest)
+    flow = _blur(flow, fine)
+    moved = warp(before, flow)
+    octaves = _high_pass(after, fine), _high_pass(moved, fine)
+    window = 6 * fine
+    shared = _blur((octaves[0] * octaves[1]).sum(axis=2), window)
+    whole = _blur(np.square(octaves[1]).sum(axis=2), window)
+    trust = np.sqrt(np.clip(shared / (whole + FLOOR), 0, 1))
+    trust *= np.exp(-np.square(_blur(np.abs(after - moved).mean(axis=2), fine) / CONTRAST))
+    return _resize(flow / fine, size), np.clip(_resize(trust, size), 0, 1)
+
+
+def warp(picture: Field, flow: Field) -> Field:
+    """Return picture(p + flow(p)) for each pixel p; beyond the border is its reflection.
+
+    Args:
+        picture: (H, W) or (H, W, C) float32.
+        flow: (H, W, 2), (x, y) in pixels.
+    """
+    height, width = picture.shape[:2]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    moved = cv2.remap(picture, x + flow[..., 0], y + flow[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(moved, np.float32)
+
+
+def _dense_inverse_search(after: Field, before: Field) -> Field:
+    """Return the flow from `after` to `before`, in pixels."""
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search.setFinestScale(0)
+    search.setGradientDescentIterations(16)
+    search.setPatchStride(4)
+    search.setVariationalRefinementIterations(10)
+    greys = [cv2.cvtColor(np.clip(p, 0, 255).astype(np.uint8), cv2.COLOR_RGB2GRAY) for p in (after, before)]
+    return np.asarray(search.calc(*greys, None), np.float32)  # type: ignore[call-overload]
+
+
+def _resize(picture: Field, size: int) -> Field:
+    way = cv2.INTER_CUBIC if size > len(picture) else cv2.INTER_AREA
+    return np.asarray(cv2.resize(picture, (size, size), interpolation=way), np.float32)
+
+
+def _blur(picture: Field, sigma: float) -> Field:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32)
+
+
+def _high_pass(picture: Field, sigma: float) -> Field:
+    return picture - _blur(picture, sigma)
