@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from weights.generator import Generator, SynthesisLayer
+from weights.errors import InvalidInput
+from weights.generator import Generator, GeneratorConfig, SynthesisLayer
 
 Cells = NDArray[np.int64]
 
@@ -25,6 +26,17 @@ Cells = NDArray[np.int64]
 def default_resolution(size: int) -> int:
     """Return the resolution of the feature map: 128 from 256 px on, else half the picture's."""
     return 128 if size >= 256 else size // 2
+
+
+def check_draggable(config: GeneratorConfig) -> None:
+    """Make sure that pieces of a generator's feature maps can be computed here.
+
+    Raises:
+        InvalidInput: it has the `resnet` architecture, or makes portraits.
+    """
+    if config.architecture == "resnet" or config.portrait:
+        kind = "portraits" if config.portrait else "the 'resnet' architecture"
+        raise InvalidInput(f"A generator of {kind} can be loaded and rendered, but not dragged: use another one.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +110,12 @@ class FeatureNetwork:
     """The blocks up to the feature map, prepared for one drag."""
 
     def __init__(self, network: Generator, ws: Tensor, *, rows: int, resolution: int, dtype: torch.dtype) -> None:
-        """Prepare for codes that differ from `ws` (1, num_ws, w_dim) in their first `rows` rows only."""
+        """Prepare for codes that differ from `ws` (1, num_ws, w_dim) in their first `rows` rows only.
+
+        Raises:
+            InvalidInput: a generator of the `resnet` architecture, or of portraits.
+        """
+        check_draggable(network.config)
         self.resolution, self.size, self.dtype = resolution, network.config.size, dtype
         const = network.synthesis.blocks[0].const[None].to(dtype)
         self._const = const.contiguous(memory_format=torch.channels_last)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drag.editor import DragResult, drag
+from drag.features import check_draggable
 from drag.landmarks import Drag
 from drag.points import Points
 from drag.regions import region_mask
@@ -119,7 +120,10 @@ class Pipeline:
     @cached_property
     def generator(self) -> LoadedGenerator:
         """The generator of the settings."""
-        return load_generator(self.settings.compute.generator, device=self.device)
+        compute = self.settings.compute
+        loaded = load_generator(compute.generator, device=self.device, frame=compute.frame, store=self.store)
+        check_draggable(loaded.network.config)
+        return loaded
 
     @cached_property
     def lpips(self) -> Lpips:

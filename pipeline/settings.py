@@ -41,13 +41,16 @@ class ComputeSettings:
     """What computes.
 
     Attributes:
-        generator: name of an embedded generator, or a file.
+        generator: faces-128, which is embedded; a name that `photodrag weights list` shows; or a checkpoint's file.
+        frame: how the generator's crops are cut: ffhq (a face, by its landmarks) or center (the largest centred
+            square); where it is not given, as the generator's file or the catalogue says, else center.
         device: auto, cpu, cuda, mps, ...; auto takes the first that is there of CUDA, MPS and CPU.
         dtype: of convolutions; auto is bfloat16 where the processor multiplies it natively.
         seed: of what is random: where an inversion starts without an encoder.
     """
 
     generator: str = "faces-128"
+    frame: Literal["ffhq", "center"] | None = None
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0

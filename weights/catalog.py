@@ -36,9 +36,11 @@ class Entry:
         shows: one line for people.
         license: its licence, in words or as an SPDX expression.
         noncommercial: the licence forbids commercial use.
-        sources: where it is, tried in order.
-        sha256: hash of the content; None where nobody published one.
+        sources: where it is, tried in order; none for a file that is only recognised.
+        sha256: hash of the content, or its beginning where no more was published; None where nobody published one.
         bytes: size; None where unknown.
+        frame: how a generator's crops are cut.
+        size: height of a generator's pictures in pixels.
     """
 
     name: str
@@ -50,6 +52,13 @@ class Entry:
     noncommercial: bool = False
     sha256: str | None = None
     bytes: int | None = None
+    frame: str | None = None
+    size: int | None = None
+
+
+def recognise(digest: str) -> Entry | None:
+    """Return the entry whose content has this SHA-256."""
+    return next((entry for entry in catalog().values() if entry.sha256 == digest), None)
 
 
 @cache

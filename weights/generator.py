@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 NoiseMode = Literal["const", "random", "none"]
+Architecture = Literal["skip", "resnet", "orig"]
 
 SQRT2 = math.sqrt(2)
 
@@ -32,6 +33,9 @@ class GeneratorConfig:
         mapping_layers: depth of the mapping network.
         c_dim: number of classes; 0 for an unconditional generator.
         conv_clamp: activations are clamped to ±conv_clamp; None for never.
+        architecture: how the resolutions come together (figure 7 of the paper): `skip` sums RGB pictures; `resnet`
+            sums features, `orig` nothing, and both make RGB of the last block alone.
+        portrait: pictures are half as wide as they are high (Fu et al., StyleGAN-Human, 2022).
     """
 
     channels: tuple[int, ...]
@@ -40,11 +44,22 @@ class GeneratorConfig:
     mapping_layers: int = 8
     c_dim: int = 0
     conv_clamp: float | None = None
+    architecture: Architecture = "skip"
+    portrait: bool = False
 
     @property
     def size(self) -> int:
-        """Height and width of the picture in pixels."""
+        """Height of the picture in pixels, and its width too unless it is a portrait."""
         return 2 ** (len(self.channels) + 1)
+
+    @property
+    def width(self) -> int:
+        """Width of the picture in pixels."""
+        return self.width_at(self.size)
+
+    def width_at(self, resolution: int) -> int:
+        """Return the width of the feature map whose height is `resolution`."""
+        return resolution // 2 if self.portrait else resolution
 
     @property
     def resolutions(self) -> tuple[int, ...]:
@@ -72,6 +87,7 @@ class GeneratorConfig:
         embed = state.get("mapping.embed.weight")
         c_dim = 0 if embed is None else embed.shape[1]
         first = state["mapping.fc0.weight"].shape[1]
+        without_skips: Architecture = "resnet" if "synthesis.b8.skip.weight" in state else "orig"
         return cls(
             channels=tuple(state[f"synthesis.b{r}.conv1.weight"].shape[0] for r in resolutions),
             w_dim=state["synthesis.b4.conv1.affine.weight"].shape[1],
@@ -79,7 +95,15 @@ class GeneratorConfig:
             mapping_layers=depth,
             c_dim=c_dim,
             conv_clamp=conv_clamp,
+            architecture="skip" if "synthesis.b4.torgb.weight" in state else without_skips,
+            portrait=state["synthesis.b4.const"].shape[2] == 2,
         )
+
+
+def _normal(*shape: int, std: float = 1.0) -> Tensor:
+    """Return random numbers; on the meta device, where a network waits for its file's, there is nothing to fill."""
+    values = torch.empty(*shape)
+    return values if values.is_meta else values.normal_(std=std)
 
 
 class FullyConnected(nn.Module):
@@ -89,7 +113,7 @@ class FullyConnected(nn.Module):
         self, n_in: int, n_out: int, *, activate: bool = False, lr_multiplier: float = 1.0, bias: float = 0.0
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(n_out, n_in) / lr_multiplier)
+        self.weight = nn.Parameter(_normal(n_out, n_in, std=1 / lr_multiplier))
         self.bias = nn.Parameter(torch.full((n_out,), float(bias)))
         self.weight_gain = lr_multiplier / math.sqrt(n_in)
         self.bias_gain = lr_multiplier
@@ -137,24 +161,36 @@ class Mapping(nn.Module):
         Returns:
             ws (N, num_ws, w_dim).
         """
-        x = _normalise_second_moment(z)
-        if self.config.c_dim:
-            c = z.new_zeros(len(z), self.config.c_dim) if c is None else c
-            x = torch.cat([x, _normalise_second_moment(self.embed(c))], dim=1)
-        for i in range(self.config.mapping_layers):
-            x = getattr(self, f"fc{i}")(x)
+        x = self.one_row(z, c)
         ws = x[:, None].repeat(1, self.config.num_ws, 1)
         if truncation_psi == 1:
             return ws
         cutoff = self.config.num_ws if truncation_cutoff is None else truncation_cutoff
         return torch.cat([self.w_avg.lerp(ws[:, :cutoff], truncation_psi), ws[:, cutoff:]], dim=1)
 
+    def one_row(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """Map z (N, z_dim), and classes c (N, c_dim), to w (N, w_dim) without truncation."""
+        x = _normalise_second_moment(z)
+        if self.config.c_dim:
+            c = z.new_zeros(len(z), self.config.c_dim) if c is None else c
+            x = torch.cat([x, _normalise_second_moment(self.embed(c))], dim=1)
+        for i in range(self.config.mapping_layers):
+            x = getattr(self, f"fc{i}")(x)
+        return x
+
+    @torch.no_grad()
+    def average(self, *, samples: int = 8192, seed: int = 0) -> None:
+        """Set `w_avg` to the mean of so many random w, as training would have left it."""
+        random = torch.Generator().manual_seed(seed)
+        z = torch.randn(samples, self.config.z_dim, generator=random, device="cpu").to(self.w_avg)
+        self.w_avg.copy_(self.one_row(z).mean(dim=0))
+
     @torch.no_grad()
     def spread(self, *, samples: int = 4096, seed: int = 0) -> float:
         """Root mean square of w - w_avg over all elements of `samples` random w: the scale of steps in W."""
         random = torch.Generator().manual_seed(seed)
         z = torch.randn(samples, self.config.z_dim, generator=random, device="cpu").to(self.w_avg)
-        return float((self(z)[:, 0] - self.w_avg).square().mean().sqrt())
+        return float((self.one_row(z) - self.w_avg).square().mean().sqrt())
 
 
 def _normalise_second_moment(x: Tensor) -> Tensor:
@@ -163,8 +199,7 @@ def _normalise_second_moment(x: Tensor) -> Tensor:
 
 def binomial_filter() -> Tensor:
     """The 4 x 4 low-pass of every resampling step, outer product of [1, 3, 3, 1] / 8."""
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
-    return torch.outer(taps, taps)
+    return torch.tensor([[a * b / 64 for b in (1, 3, 3, 1)] for a in (1, 3, 3, 1)])
 
 
 class Kernel(NamedTuple):
@@ -191,9 +226,9 @@ class SynthesisLayer(nn.Module):
         self.conv_clamp = config.conv_clamp
         self.weight_gain = 1 / math.sqrt(n_in * 9)
         self.affine = FullyConnected(config.w_dim, n_in, bias=1)
-        self.weight = nn.Parameter(torch.randn(n_out, n_in, 3, 3))
+        self.weight = nn.Parameter(_normal(n_out, n_in, 3, 3))
         self.bias = nn.Parameter(torch.zeros(n_out))
-        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        self.register_buffer("noise_const", _normal(resolution, config.width_at(resolution)))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.register_buffer("resample_filter", binomial_filter())
         self._kept: tuple[object, Kernel] | None = None
@@ -282,7 +317,7 @@ class ToRGB(nn.Module):
         self.conv_clamp = config.conv_clamp
         self.weight_gain = 1 / math.sqrt(n_in)
         self.affine = FullyConnected(config.w_dim, n_in, bias=1)
-        self.weight = nn.Parameter(torch.randn(3, n_in, 1, 1))
+        self.weight = nn.Parameter(_normal(3, n_in, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
@@ -293,8 +328,33 @@ class ToRGB(nn.Module):
         return rgb if self.conv_clamp is None else rgb.clamp(-self.conv_clamp, self.conv_clamp)
 
 
+class Skip(nn.Module):
+    """The way past a block of the `resnet` architecture: a 1 x 1 convolution, at twice the resolution."""
+
+    resample_filter: Tensor
+
+    def __init__(self, n_in: int, n_out: int, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.conv_clamp = config.conv_clamp
+        self.weight_gain = 1 / math.sqrt(n_in)
+        self.weight = nn.Parameter(_normal(n_out, n_in, 1, 1))
+        self.register_buffer("resample_filter", binomial_filter())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, in, H, W) -> (N, out, 2H, 2W), in x's dtype."""
+        x = _upsample(F.conv2d(x, (self.weight * self.weight_gain).to(x.dtype)), self.resample_filter)
+        return x if self.conv_clamp is None else x.clamp(-self.conv_clamp, self.conv_clamp)
+
+
+def _upsample(x: Tensor, resample_filter: Tensor) -> Tensor:
+    """Double the resolution of (N, C, H, W)."""
+    n = x.shape[1]
+    taps = (resample_filter * 4).to(x.dtype)[None, None].expand(n, 1, 4, 4)
+    return F.conv_transpose2d(x, taps.contiguous(), stride=2, padding=1, groups=n)
+
+
 class SynthesisBlock(nn.Module):
-    """The layers at one resolution."""
+    """The layers at one resolution; without a ToRGB layer where the architecture has none there."""
 
     resample_filter: Tensor
 
@@ -302,17 +362,21 @@ class SynthesisBlock(nn.Module):
         super().__init__()
         self.resolution = resolution
         if resolution == 4:
-            self.const = nn.Parameter(torch.randn(n_out, 4, 4))
+            self.const = nn.Parameter(_normal(n_out, 4, config.width_at(4)))
         else:
             self.conv0 = SynthesisLayer(n_in, n_out, resolution, config, up=True)
         self.conv1 = SynthesisLayer(n_out, n_out, resolution, config)
-        self.torgb = ToRGB(n_out, config)
+        self.has_rgb = config.architecture == "skip" or resolution == config.size
+        if self.has_rgb:
+            self.torgb = ToRGB(n_out, config)
+        self.has_skip = config.architecture == "resnet" and resolution > 4
+        if self.has_skip:
+            self.skip = Skip(n_in, n_out, config)
         self.register_buffer("resample_filter", binomial_filter())
 
     def upsample(self, image: Tensor) -> Tensor:
         """Double an RGB picture (N, 3, H, W) for the skip connection (figure 7b of the paper)."""
-        taps = (self.resample_filter * 4).to(image.dtype)[None, None].expand(3, 1, 4, 4)
-        return F.conv_transpose2d(image, taps.contiguous(), stride=2, padding=1, groups=3)
+        return _upsample(image, self.resample_filter)
 
 
 class Synthesis(nn.Module):
@@ -339,7 +403,8 @@ class Synthesis(nn.Module):
         for r in self.config.resolutions:
             for layer in ("conv1",) if r == 4 else ("conv0", "conv1"):
                 rows[f"b{r}.{layer}"], row = row, row + 1
-            rows[f"b{r}.torgb"] = row  # which the next block's first convolution shares
+            if self.config.architecture == "skip" or r == self.config.size:
+                rows[f"b{r}.torgb"] = row  # which the next block's first convolution shares
         return rows
 
     def forward(
@@ -359,11 +424,13 @@ class Synthesis(nn.Module):
             random: source of fresh noise.
 
         Returns:
-            RGB (N, 3, size, size), about [-1, 1], in the parameters' dtype.
+            RGB (N, 3, size, width), about [-1, 1], in the parameters' dtype.
         """
         rows = self.rows
         image: Tensor | None = None
         for block, x in self._walk(ws, noise_mode, dtype, random, self.config.size):
+            if not block.has_rgb:
+                continue
             rgb = block.torgb(x, ws[:, rows[f"b{block.resolution}.torgb"]])
             image = rgb if image is None else rgb + block.upsample(image)
         assert image is not None
@@ -402,9 +469,11 @@ class Synthesis(nn.Module):
         x = x.to(dtype or x.dtype).contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             name = f"b{block.resolution}"
+            past = block.skip(x) if block.has_skip else None
             if block.resolution > 4:
                 x = block.conv0(x, ws[:, rows[f"{name}.conv0"]], noise_mode=noise_mode, random=random)
             x = block.conv1(x, ws[:, rows[f"{name}.conv1"]], noise_mode=noise_mode, random=random)
+            x = x if past is None else (x + past) * math.sqrt(0.5)
             yield block, x
             if block.resolution == last:
                 return

@@ -2,15 +2,20 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 
+from weights.catalog import Entry, catalog, recognise
 from weights.encoder import Encoder
 from weights.errors import InvalidFile, InvalidInput
 from weights.files import sha256
 from weights.formats import native
+from weights.formats.checkpoint import Checkpoint
+from weights.formats.errors import shown
+from weights.formats.read import read_checkpoint, read_pivot
 from weights.generator import Generator, GeneratorConfig
+from weights.store import Store
 
 Frame = Literal["ffhq", "center"]
 
@@ -30,6 +35,8 @@ class LoadedGenerator:
         sha256: of the file it came from.
         spread: root mean square of w - w_avg, the scale of steps in W.
         license: SPDX expression or words; empty where unknown.
+        format: the layout that its file has, in words.
+        notes: what the file left out and had to be filled in.
     """
 
     name: str
@@ -39,47 +46,189 @@ class LoadedGenerator:
     sha256: str
     spread: float
     license: str
+    format: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
-        """Height and width of its pictures."""
+        """Height of its pictures, and their width unless they are portraits."""
         return self.network.config.size
 
 
-def load_generator(name: str | Path = EMBEDDED, *, device: torch.device, frame: Frame | None = None) -> LoadedGenerator:
-    """Load the embedded generator by its name, or a generator from a file.
+def load_generator(
+    name: str | Path = EMBEDDED, *, device: torch.device, frame: Frame | None = None, store: Store | None = None
+) -> LoadedGenerator:
+    """Load a generator by its name, or from a file of any known layout.
 
     Args:
-        name: `faces-128`, or the path of a file.
+        name: `faces-128`, which is embedded; a generator of the catalogue, fetched where it is not there yet; or
+            the path of a file.
         device: where its parameters go.
-        frame: how its crops are cut, where the file does not say.
+        frame: how its crops are cut; by default as the file's metadata or the catalogue say, else `center`.
+        store: where the catalogue's files are kept; the default one where none is given.
 
     Raises:
-        InvalidInput: neither an embedded generator nor a file is called so.
-        InvalidFile: the file holds no generator.
+        InvalidInput: neither a generator nor a file is called so.
+        InvalidFile: the file holds no generator that can be used.
+        WeightsMissing: it cannot be fetched, or its licence was not accepted.
     """
-    embedded = FACES / f"{name}.safetensors"
-    path = embedded if embedded.exists() else Path(name)
-    if not path.is_file():
-        raise InvalidInput(f"No generator and no file is called {str(name)!r}: use {EMBEDDED} or a file's path.")
-    state, metadata = native.read(path)
-    try:
-        config = GeneratorConfig.from_state(state, conv_clamp=_optional_float(metadata.get("conv_clamp")))
-        with torch.device("cpu"):
-            network = Generator(config)
-        network.load_state_dict(state)
-    except (KeyError, RuntimeError) as error:
-        raise InvalidFile(f"{path} holds no StyleGAN2 generator: {error}.") from error
-    network.eval().requires_grad_(False).to(device)
+    path = find_generator(name, store=store or Store())
+    checkpoint = read_checkpoint(path)
+    digest = sha256(path)
+    network = build(checkpoint, path)
+    known = recognise(digest) or _fetched(name, path)
     return LoadedGenerator(
-        name=path.stem,
-        network=network,
+        name=path.stem if known is None else known.name,
+        network=network.to(device),
         encoder=_load_encoder(path, device),
-        frame=frame or _frame(metadata),
-        sha256=sha256(path),
+        frame=frame or _frame(checkpoint.metadata, known),
+        sha256=digest,
         spread=network.mapping.spread(),
-        license=metadata.get("license", ""),
+        license=checkpoint.metadata.get("license") or (known.license if known else ""),
+        format=checkpoint.format,
+        notes=checkpoint.notes,
     )
+
+
+def _fetched(name: str | Path, path: Path) -> Entry | None:
+    """Return the catalogue's entry of a file that was fetched by its name, and whose hash nobody published."""
+    entry = catalog().get(str(name))
+    return entry if entry is not None and path.name == entry.file and str(name) != str(path) else None
+
+
+def find_generator(name: str | Path, *, store: Store) -> Path:
+    """Return the file of a generator, by the embedded one's name, the catalogue's, or its path.
+
+    Raises:
+        InvalidInput: nothing is called so.
+        WeightsMissing: it cannot be fetched.
+    """
+    if str(name) == EMBEDDED:
+        return FACES / f"{EMBEDDED}.safetensors"
+    entry = catalog().get(str(name))
+    if entry is not None and entry.kind == "generator" and not Path(name).is_file():
+        return store.get(entry.name)
+    if not Path(name).is_file():
+        raise InvalidInput(
+            f"No generator and no file is called {str(name)!r}: use {EMBEDDED}, a name that `photodrag weights list` "
+            "shows, or a file's path."
+        )
+    return Path(name)
+
+
+def describe(name: str | Path, *, store: Store) -> dict[str, Any]:
+    """Return what the file of a generator or of a pivot holds, as JSON's types.
+
+    See `load_generator` for arguments and errors.
+    """
+    path = find_generator(name, store=store)
+    try:
+        loaded = load_generator(name, device=torch.device("cpu"), store=store)
+    except InvalidFile as error:
+        try:
+            pivot = read_pivot(path)
+        except InvalidFile:
+            raise error from None
+        return {
+            "file": str(path),
+            "format": "pivot: a latent, which shows its face by the generator that was tuned around it alone",
+            "bytes": path.stat().st_size,
+            "rows": pivot.shape[1],
+            "w_dim": pivot.shape[2],
+        }
+    config = loaded.network.config
+    return {
+        "file": str(path),
+        "name": loaded.name,
+        "format": loaded.format,
+        "bytes": path.stat().st_size,
+        "sha256": loaded.sha256,
+        "size": [config.width, config.size],
+        "frame": loaded.frame,
+        "license": loaded.license,
+        "architecture": config.architecture,
+        "channels": list(config.channels),
+        "z_dim": config.z_dim,
+        "w_dim": config.w_dim,
+        "num_ws": config.num_ws,
+        "mapping_layers": config.mapping_layers,
+        "classes": config.c_dim,
+        "conv_clamp": config.conv_clamp,
+        "spread": round(loaded.spread, 4),
+        "notes": list(loaded.notes),
+    }
+
+
+def convert(
+    name: str | Path, output: Path, *, frame: Frame | None = None, overwrite: bool = False, store: Store | None = None
+) -> dict[str, Any]:
+    """Write a generator of any known layout as an own file, and return the metadata that it was given.
+
+    Raises:
+        InvalidInput: the output exists and `overwrite` is not set, or it does not end in .safetensors; and see
+            `load_generator`.
+    """
+    if output.suffix != ".safetensors":
+        raise InvalidInput(f"{output} does not end in .safetensors, which is what is written: give such a name.")
+    if output.exists() and not overwrite:
+        raise InvalidInput(f"{output} exists: give another path, or --overwrite.")
+    store = store or Store()
+    loaded = load_generator(name, device=torch.device("cpu"), frame=frame, store=store)
+    config = loaded.network.config
+    metadata = {
+        "architecture": f"stylegan2-{config.architecture}" + ("-portrait" if config.portrait else ""),
+        "frame": loaded.frame,
+        "source": find_generator(name, store=store).name,
+        "source_format": loaded.format,
+        "source_sha256": loaded.sha256,
+        "license": loaded.license,
+        "conv_clamp": "" if config.conv_clamp is None else str(config.conv_clamp),
+    }
+    try:
+        native.write(output, loaded.network.state_dict(), metadata)
+    except OSError as error:
+        raise InvalidInput(f"{output} cannot be written: {error.strerror or error}.") from error
+    return metadata | {"output": str(output)}
+
+
+def build(checkpoint: Checkpoint, path: Path) -> Generator:
+    """Make the frozen network of a checkpoint on the CPU; its parameters are the checkpoint's arrays themselves.
+
+    Raises:
+        InvalidFile: arrays are missing, do not fit together, or contradict what the file says of itself.
+    """
+    state = {name: torch.from_numpy(array) for name, array in checkpoint.arrays.items()}
+    averaged = "mapping.w_avg" in state
+    try:
+        config = GeneratorConfig.from_state(state, conv_clamp=checkpoint.conv_clamp)
+        state.setdefault("mapping.w_avg", torch.zeros(config.w_dim))
+        with torch.device("meta"):
+            network = Generator(config)
+        wrong = _differences(dict(network.state_dict()), state)
+    except (KeyError, IndexError, RuntimeError, ValueError, ZeroDivisionError) as error:
+        raise InvalidFile(f"{path} ({checkpoint.format}) holds no whole StyleGAN2 generator: {error}.") from error
+    if wrong:
+        raise InvalidFile(f"{path} ({checkpoint.format}) holds no StyleGAN2 generator that is known: {wrong}.")
+    actual = {"img_resolution": config.size, "z_dim": config.z_dim, "w_dim": config.w_dim, "c_dim": config.c_dim}
+    for key, stated in checkpoint.claims.items():
+        if actual[key] != stated:
+            raise InvalidFile(f"{path} says that its {key} is {stated}, but its tensors make it {actual[key]}.")
+    network.load_state_dict(state, assign=True)
+    network.eval().requires_grad_(False)
+    if not averaged:
+        network.mapping.average()
+    return network
+
+
+def _differences(expected: dict[str, torch.Tensor], state: dict[str, torch.Tensor]) -> str:
+    """Say what is missing, too much, or of another shape, and nothing where all is right."""
+    for name, value in expected.items():
+        if name not in state:
+            return f"{name} is missing"
+        if state[name].shape != value.shape:
+            return f"{name} is of the shape {tuple(state[name].shape)}, where {tuple(value.shape)} fits the others"
+    unknown = [name for name in state if name not in expected]
+    return f"{shown(unknown[0])} belongs to no part of it" if unknown else ""
 
 
 def _load_encoder(path: Path, device: torch.device) -> Encoder | None:
@@ -96,12 +245,8 @@ def _load_encoder(path: Path, device: torch.device) -> Encoder | None:
     return encoder.eval().requires_grad_(False).to(device)
 
 
-def _frame(metadata: dict[str, str]) -> Frame:
-    frame = metadata.get("frame", "center")
+def _frame(metadata: dict[str, str], known: Entry | None) -> Frame:
+    frame = metadata.get("frame") or (known and known.frame) or "center"
     if frame not in get_args(Frame):
         raise InvalidFile(f"The generator's frame is {frame!r}, which is none of {', '.join(get_args(Frame))}.")
     return cast(Frame, frame)
-
-
-def _optional_float(text: str | None) -> float | None:
-    return float(text) if text else None

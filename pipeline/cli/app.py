@@ -20,6 +20,7 @@ from pipeline.cli.edit import edit
 from pipeline.cli.invert import cache, invert
 from pipeline.cli.landmarks import landmarks
 from pipeline.cli.options import Flag, from_recipe
+from pipeline.cli.weights import weights
 from weights.errors import InvalidInput, PhotodragError
 
 COMMANDS = (
@@ -28,6 +29,7 @@ COMMANDS = (
     invert,
     landmarks,
     cache,
+    weights,
     demo,
     doctor,
 )

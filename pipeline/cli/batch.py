@@ -43,6 +43,7 @@ def batch(
     no_cache: Flag = False,
     overwrite: Flag = False,
     offline: Flag = False,
+    accept_license: Flag = False,
     faces: FaceOptions = FaceSettings(),
     dragging: DragOptions = DragSettings(),
     inversion: InversionOptions = InversionSettings(),
@@ -82,9 +83,10 @@ def batch(
         Replace outputs that are there though no batch made them.
     offline
         Never use the network.
+    accept_license
+        Accept the licence of a generator that has to be fetched, where it is non-commercial.
     """
     from pipeline.batch import BatchSettings, plan, run_batch
-    from weights.store import Store
 
     asked = as_recipe(
         request=request,
@@ -115,7 +117,7 @@ def batch(
             console.notice(f"{len(tasks)} photos to do, {len(before.skipped)} done before.")
         return 0
     with console.bars(estimate=True) as bars:
-        store = Store(offline=offline, progress=bars.fetch, notice=console.notice)
+        store = console.store(bars, offline=offline, accept_license=accept_license)
         result = run_batch(folder, output, asked, settings, store=store, progress=bars.stage)
     if json:
         console.result_json(

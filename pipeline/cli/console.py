@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
+
+if TYPE_CHECKING:
+    from weights.store import Store
 
 stderr = Console(stderr=True, highlight=False)
 
@@ -123,6 +126,24 @@ class Bars(Protocol):
     def fetch(self, name: str, done: int, total: int | None) -> None:
         """Show that so many bytes have come."""
         ...
+
+
+def store(bars: Bars, *, offline: bool, accept_license: bool = False) -> "Store":
+    """Return the store of weights; it asks for a licence where somebody is there to answer."""
+    from weights.store import Store
+
+    def accept(question: str) -> bool:
+        return accept_license or ask(question)
+
+    return Store(offline=offline, progress=bars.fetch, notice=notice, accept=accept)
+
+
+def ask(question: str) -> bool:
+    """Ask on the terminal for a yes; without a terminal the answer is no."""
+    if not (sys.stdin.isatty() and stderr.is_terminal):
+        return False
+    stderr.print(escape(f"{question} [y/N] "), end="", soft_wrap=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 class _LoggedBars:

@@ -49,6 +49,7 @@ def edit(
     no_cache: Flag = False,
     overwrite: Flag = False,
     offline: Flag = False,
+    accept_license: Flag = False,
     faces: FaceOptions = FaceSettings(),
     dragging: DragOptions = DragSettings(),
     inversion: InversionOptions = InversionSettings(),
@@ -94,6 +95,8 @@ def edit(
         Replace files that exist; never the photo itself.
     offline
         Never use the network.
+    accept_license
+        Accept the licence of a generator that has to be fetched, where it is non-commercial.
     """
     from pipeline.cache import InversionCache
     from pipeline.edit import Pipeline
@@ -105,7 +108,6 @@ def edit(
     from pipeline.report import describe, summary
     from pipeline.stages import check_stages, write_stages
     from weights.errors import InvalidInput
-    from weights.store import Store
 
     inverted = None
     if is_inversion(photo):
@@ -132,7 +134,7 @@ def edit(
     for notice in source.notices:
         console.notice(notice)
     with console.bars() as bars:
-        store = Store(offline=offline, progress=bars.fetch, notice=console.notice)
+        store = console.store(bars, offline=offline, accept_license=accept_license)
         if dry_run:
             estimated = estimate(asked.settings(), source, request, store=store)
             told = {"photo": str(photo), "output": str(target), "seconds": estimated.seconds}

@@ -22,6 +22,7 @@ def invert(
     json: Flag = False,
     overwrite: Flag = False,
     offline: Flag = False,
+    accept_license: Flag = False,
     faces: FaceOptions = FaceSettings(),
     inversion: InversionOptions = InversionSettings(),
     tuning: TuningOptions = TuningSettings(),
@@ -43,12 +44,13 @@ def invert(
         Replace a file that exists.
     offline
         Never use the network.
+    accept_license
+        Accept the licence of a generator that has to be fetched, where it is non-commercial.
     """
     from pipeline.edit import EditSettings, Pipeline
     from pipeline.inversions import write_for_photo
     from pipeline.photo import read_photo
     from weights.errors import InvalidInput
-    from weights.store import Store
 
     target = output or photo.with_name(f"{photo.stem}.inv.safetensors")
     if target.exists() and not overwrite:
@@ -56,7 +58,7 @@ def invert(
     source = read_photo(photo)
     settings = EditSettings(faces=faces, inversion=inversion, tuning=tuning, compute=compute)
     with console.bars() as bars, console.interruptions() as interrupted:
-        pipeline = Pipeline(settings, store=Store(offline=offline, progress=bars.fetch, notice=console.notice))
+        pipeline = Pipeline(settings, store=console.store(bars, offline=offline, accept_license=accept_license))
 
         def progress(stage: str, done: int, total: int, words: str) -> bool:
             bars.stage(stage, done, total, words)

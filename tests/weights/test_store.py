@@ -1,6 +1,10 @@
 import hashlib
 import multiprocessing
+import re
+import subprocess
+import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -22,6 +26,10 @@ class Server(ThreadingHTTPServer):
         self.cuts = 0
         self.ranges = []
         self.status = 200
+        self.busy = 0  # how often it is busy first
+        self.slow = 0.0  # seconds of silence in the middle of the first answer
+        self.content = CONTENT
+        self.shift = 0  # how far behind its word the answer to a range begins
 
     @property
     def url(self):
@@ -35,14 +43,35 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.status != 200:
             self.send_error(self.server.status)
             return
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "/file.bin")
+            self.end_headers()
+            return
+        if self.server.busy:
+            self.server.busy -= 1
+            self.send_error(503)
+            return
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
-        body = CONTENT[start:]
+        if start >= len(self.server.content):
+            self.send_error(416)
+            return
+        body = self.server.content[start:]
         self.send_response(206 if asked else 200)
+        if asked:
+            begin = start + self.server.shift
+            self.send_header("Content-Range", f"bytes {begin}-{len(self.server.content) - 1}/*")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.server.cuts:
             self.server.cuts -= 1
             body = body[: len(body) // 2]
+        if self.server.slow:
+            seconds, self.server.slow = self.server.slow, 0.0
+            self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            time.sleep(seconds)
+            return
         self.wfile.write(body)
 
     def log_message(self, *args):
@@ -148,6 +177,141 @@ def test_two_processes_at_once_fetch_once(server, tmp_path):
     assert [process.exitcode for process in processes] == [0, 0]
     assert server.ranges == [None]
     assert (tmp_path / "weights" / "thing.bin").read_bytes() == CONTENT
+
+
+def test_a_redirect_is_followed_and_gone_on_with(server, tmp_path):
+    server.cuts = 1
+    download(server.url.replace("file.bin", "moved"), tmp_path / "file.bin", expected_sha256=DIGEST)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    assert any(asked for asked in server.ranges)
+
+
+def test_a_slow_server_is_asked_again(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "TIMEOUT", (5, 0.3))
+    server.slow = 1.0
+    download(server.url, tmp_path / "file.bin", expected_sha256=DIGEST)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    assert len(server.ranges) == 2
+
+
+def test_a_busy_server_is_asked_again_for_a_while(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "PAUSE", 0.01)
+    server.busy = 2
+    download(server.url, tmp_path / "file.bin", expected_sha256=DIGEST)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    server.busy = 9
+    with pytest.raises(WeightsMissing, match="answered 503"):
+        download(server.url, tmp_path / "other.bin", expected_sha256=DIGEST)
+
+
+def test_another_part_than_asked_for_is_not_taken(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "PAUSE", 0.01)
+    server.cuts, server.shift = 1, 5
+    with pytest.raises(WeightsMissing, match="could not be read"):
+        download(server.url, tmp_path / "file.bin", expected_sha256=DIGEST)
+    assert not (tmp_path / "file.bin").exists()
+
+
+def test_a_part_that_is_whole_or_too_long_starts_anew(server, tmp_path):
+    (tmp_path / "file.bin.part").write_bytes(CONTENT + b"more")
+    download(server.url, tmp_path / "file.bin", expected_sha256=DIGEST)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+
+
+def test_a_full_disk_keeps_nothing(server, tmp_path):
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from weights.errors import WeightsMissing\n"
+        "from weights.store import download\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+        "try:\n"
+        "    download(sys.argv[1], Path(sys.argv[2]), expected_sha256=None)\n"
+        "except WeightsMissing as error:\n"
+        "    print(error)\n"
+    )
+    command = [sys.executable, "-c", code, server.url, str(tmp_path / "file.bin")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "could not be written (File too large); nothing was kept" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def generator_entry(server, **changes):
+    facts = {
+        "name": "net", "file": "net.pkl", "kind": "generator", "shows": "nets", "license": "for research",
+        "noncommercial": True, "sha256": DIGEST, "sources": (Url(url=server.url),),
+    }  # fmt: skip
+    return Entry(**{**facts, **changes})
+
+
+def test_a_generators_licence_is_asked_for_once(server, tmp_path, monkeypatch):
+    entries = {name: generator_entry(server, name=name, file=f"{name}.pkl") for name in ("one", "two")}
+    entries["other"] = generator_entry(server, name="other", file="other.pkl", license="for nobody")
+    monkeypatch.setattr(store_module, "lookup", entries.__getitem__)
+    asked, said = [], []
+    answers = iter([False, True, True])
+    store = Store(folder=tmp_path, notice=said.append, accept=lambda q: asked.append(q) or next(answers))
+    with pytest.raises(WeightsMissing, match=r"not accepted \(for research\): give --accept-license"):
+        store.get("one")
+    assert server.ranges == []
+    assert said == ["Fetching one (nets); licence: for research."]
+    store.get("one")
+    store.get("two")
+    assert asked == ["Do you accept this licence: for research?"] * 2
+    store.get("other")
+    assert asked[2] == "Do you accept this licence: for nobody?"
+    with pytest.raises(WeightsMissing, match="not accepted"):
+        Store(folder=tmp_path / "elsewhere").get("one")
+
+
+def test_a_free_generators_licence_is_shown_and_not_asked_for(server, tmp_path, monkeypatch):
+    entry = generator_entry(server, license="CC-BY-4.0", noncommercial=False)
+    monkeypatch.setattr(store_module, "lookup", lambda name: entry)
+    said = []
+    Store(folder=tmp_path, notice=said.append).get("net")
+    assert said == ["Fetching net (nets); licence: CC-BY-4.0."]
+
+
+def test_the_hash_of_the_first_download_is_kept(server, tmp_path, monkeypatch):
+    entry = generator_entry(server, sha256=None, noncommercial=False)
+    monkeypatch.setattr(store_module, "lookup", lambda name: entry)
+    said = []
+    store = Store(folder=tmp_path, notice=said.append)
+    server.content = b"<html>Sign in</html>"
+    with pytest.raises(WeightsMissing, match="a web page"):
+        store.get("net")
+    assert not store.path("net").exists()
+    server.content = b"\x80\x04" + CONTENT
+    path = store.get("net")
+    assert "No hash of net was published" in said[-1]
+    assert store.verify("net") is True
+    path.write_bytes(b"other")
+    assert store.verify("net") is False
+    store.remove("net")
+    server.content = b"\x80\x04" + CONTENT[1:]
+    with pytest.raises(WeightsMissing, match="nothing was kept"):
+        store.get("net")
+
+
+def test_the_beginning_of_a_hash_is_compared(server, tmp_path):
+    download(server.url, tmp_path / "file.bin", expected_sha256=DIGEST[:8])
+    with pytest.raises(InvalidFile):
+        download(server.url, tmp_path / "other.bin", expected_sha256="00000000")
+
+
+def test_the_catalogue_is_whole():
+    for entry in catalog().values():
+        assert entry.sha256 is None or re.fullmatch("[0-9a-f]{64}|[0-9a-f]{8}", entry.sha256)
+        assert entry.license
+        assert entry.sources or entry.sha256
+        if entry.kind == "generator":
+            assert entry.frame in ("ffhq", "center")
+            assert entry.size in (256, 512, 1024)
+            assert entry.noncommercial == (entry.license != "CC-BY-4.0")
+        for source in entry.sources:
+            assert isinstance(source, PackageMember) or source.url.startswith("https://")
+    files = [entry.file for entry in catalog().values()]
+    assert len(set(files)) == len(files)
 
 
 def test_member_of_a_package(tmp_path):

@@ -1,34 +1,38 @@
-"""Pickles are programs. These are read without running any of them."""
+"""Pickles of nested dicts of numpy arrays, which is how the perceptual networks come."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 from weights.errors import InvalidFile
+from weights.formats.errors import FormatError
+from weights.formats.read import read_value
+from weights.formats.stubs import Array
+from weights.formats.tensors import Materialiser
 
-_ARRAY_GLOBALS = {"_reconstruct", "ndarray", "dtype"}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Admits numpy arrays and plain containers, and refuses everything else by name."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module not in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray") or name not in _ARRAY_GLOBALS:
-            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a file of arrays")
-        return super().find_class("numpy" if module == "numpy" else "numpy._core.multiarray", name)
+MAX_DEPTH = 20
 
 
 def read_arrays(path: Path) -> dict[str, Any]:
-    """Read a pickle of nested dicts of numpy arrays.
+    """Read a pickle of nested dicts of numpy arrays; floats come as float32.
 
     Raises:
         InvalidFile: it holds anything else, or is damaged.
     """
+    value, make = read_value(path)
+    if not isinstance(value, dict):
+        raise InvalidFile(f"{path} holds a {type(value).__name__} where a dict of arrays should be.")
     try:
-        with path.open("rb") as file:
-            data = _ArrayUnpickler(file).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, ImportError, AttributeError) as error:
+        arrays: dict[str, Any] = _arrays(value, make, 0)
+    except FormatError as error:
         raise InvalidFile(f"{path} is no pickle of arrays: {error}.") from error
-    if not isinstance(data, dict):
-        raise InvalidFile(f"{path} holds a {type(data).__name__} where a dict of arrays should be.")
-    return data
+    return arrays
+
+
+def _arrays(value: Any, make: Materialiser, depth: int) -> Any:
+    if isinstance(value, dict):
+        if depth > MAX_DEPTH:
+            raise FormatError("it is nested too deeply")
+        return {key: _arrays(item, make, depth + 1) for key, item in value.items()}
+    if isinstance(value, Array):
+        return make(value)
+    raise FormatError(f"it holds a {type(value).__name__}")
