@@ -28,6 +28,7 @@ def correct(
     detector: Detector,
     go_on: Callable[[torch.Tensor, Points], DragResult],
     rounds: int,
+    close: float = CLOSE,
 ) -> DragResult:
     """Go on with a drag of landmarks that fell short of what the tracker believed.
 
@@ -42,6 +43,7 @@ def correct(
         detector: of the landmarks.
         go_on: drags from a code with new handles.
         rounds: at most so many.
+        close: a landmark this near to its target has arrived, in units u.
     """
     size = subject.alignment.size
     named = [(i, d.handle) for i, d in enumerate(drags) if isinstance(d.handle, str)]
@@ -60,7 +62,7 @@ def correct(
         if left.sum() >= best_left:
             break
         best, best_left = dragged, float(left.sum())
-        if turn == rounds or dragged.reason == "stopped" or (left <= CLOSE * unit(size)).all():
+        if turn == rounds or dragged.reason == "stopped" or (left <= close * unit(size)).all():
             break
         again = Points(np.clip(at, 0, size - 1), points.targets, points.weights)
         dragged = dragged.then(go_on(dragged.w, again))
@@ -70,8 +72,8 @@ def correct(
 def reached(aligned: Aligned, pixels: Pixels, drags: Sequence[Drag], *, detector: Detector) -> NDArray[np.float64]:
     """Return the share of its way that each dragged landmark made, detected again on the edited photo.
 
-    1 is all of it, 0 none, less than 0 the wrong direction; NaN for handles that are no landmarks, and where
-    no face is found again.
+    1 is all of it, 0 none, less than 0 the wrong direction; NaN for handles that are no landmarks, for anchors,
+    and where no face is found again.
     """
     shares = np.full(len(drags), np.nan)
     face, frame, photo = aligned.face, aligned.alignment, aligned.photo
@@ -89,6 +91,8 @@ def reached(aligned: Aligned, pixels: Pixels, drags: Sequence[Drag], *, detector
         if isinstance(d.handle, str):
             handle, target = d.resolve(face.landmarks)
             way = target - handle
+            if not way.any():  # an anchor
+                continue
             shares[i] = (place(after.landmarks, d.handle) + offset - handle) @ way / (way @ way)
     return shares
 

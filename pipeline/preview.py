@@ -78,10 +78,10 @@ def draw_faces(pixels: NDArray[np.uint8], faces: Sequence[Face]) -> Canvas:
     for number, face in enumerate(faces, start=1):
         x0, y0, x1, y1 = face.box
         cv2.rectangle(canvas, _at((x0, y0), factor), _at((x1, y1), factor), TARGET, 2, cv2.LINE_AA)
-        _write(canvas, f"face {number}", _at((x0, y0), factor), 0.8, TARGET)
+        write_on(canvas, f"face {number}", _at((x0, y0), factor), 0.8, TARGET)
         for i, point in enumerate(face.landmarks):
             cv2.circle(canvas, _at(point, factor), 2, HANDLE, -1, cv2.LINE_AA)
-            _write(canvas, str(i), _at(point, factor), 0.35, (255, 255, 255))
+            write_on(canvas, str(i), _at(point, factor), 0.35, (255, 255, 255))
     return canvas
 
 
@@ -104,7 +104,7 @@ def _at(point: Sequence[float] | NDArray[np.float64], factor: int) -> tuple[int,
     return x, y
 
 
-def _write(canvas: Canvas, text: str, at: tuple[int, int], scale: float, color: tuple[int, int, int]) -> None:
+def write_on(canvas: Canvas, text: str, at: tuple[int, int], scale: float, color: tuple[int, int, int]) -> None:
     """Write text with a dark edge, legible on any ground."""
     place = at[0] + 3, at[1] - 3
     for thickness, ink in ((3, (0, 0, 0)), (1, color)):

@@ -13,6 +13,8 @@ from pipeline.cli.demo import demo
 from pipeline.cli.edit import edit
 from pipeline.cli.invert import cache, invert
 from pipeline.cli.landmarks import landmarks
+from pipeline.cli.presets import presets
+from pipeline.cli.retarget import retarget
 from weights.errors import InvalidInput, PhotodragError
 
 app = App(
@@ -25,7 +27,7 @@ app = App(
     version=lambda: version("photodrag"),
     suppress_keyboard_interrupt=False,
 )
-for command in (edit, invert, landmarks, cache, demo):
+for command in (edit, retarget, presets, invert, landmarks, cache, demo):
     app.command(command)
 
 

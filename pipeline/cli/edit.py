@@ -100,7 +100,7 @@ def edit(
     drags = [parse_drag(text) for text in drag]
     if not drags:
         raise InvalidInput("There is nothing to drag: give at least one --drag HANDLE:TARGET.")
-    source, allowed = read_photo(photo), _mask(mask)
+    source, allowed = read_photo(photo), read_allowed(mask)
     settings = EditSettings(
         faces=faces, inversion=inversion, tuning=tuning, drag=dragging, composite=compositing, compute=compute
     )
@@ -120,7 +120,7 @@ def edit(
     return 0 if result.arrived else NOT_ARRIVED
 
 
-def _mask(text: str | None) -> "NDArray[np.float32] | Region | None":
+def read_allowed(text: str | None) -> "NDArray[np.float32] | Region | None":
     """Return the region that is named so, or else the mask in the file of that name."""
     from pipeline.photo import read_mask
 
