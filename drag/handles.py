@@ -8,7 +8,7 @@ from drag.landmarks import Drag
 from drag.names import NAMES
 from drag.shape import PARTS, Shape, Shift
 
-MOST = 8  # handles of a part of the face; more of them hold each other back
+MOST, TOGETHER = 8, 18  # handles of a part of the face, and of all: more of them hold each other back
 LEAST = 0.008  # of the distance between the eyes; what moves less is left out
 RELATIVE = 0.2  # of the farthest handle's way in its part; likewise
 # Distances between the eyes, and a difference of ways relative to one: a landmark so near to a handle, and so
@@ -32,6 +32,7 @@ def choose(shape: Shape, shift: Shift, *, most: int = MOST) -> tuple[list[int], 
     """
     far = np.hypot(*shift.T)
     handles: list[int] = []
+    parts = []
     for part in PARTS.values():
         numbers = np.array(part)
         least = max(LEAST, RELATIVE * far[numbers].max())
@@ -42,6 +43,10 @@ def choose(shape: Shape, shift: Shift, *, most: int = MOST) -> tuple[list[int], 
             if not any(_alike(shape, shift, k, other) for other in handles + chosen):
                 chosen.append(k)
         handles += chosen
+        parts.append(chosen)
+    if len(handles) > TOGETHER:  # take the farthest of each part, then the second, and so on
+        in_turn = [part[i] for i in range(most) for part in parts if i < len(part)][:TOGETHER]
+        handles = [k for k in handles if k in in_turn]
     moving = shape[far >= LEAST]
     still = [k for k in ANCHORS if far[k] < LEAST]
     return handles, [k for k in still if np.hypot(*(shape[k] - moving).T).min(initial=np.inf) > APART]

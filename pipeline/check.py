@@ -50,6 +50,7 @@ def correct(
     before = crop_landmarks(subject.render(subject.w), detector) if named and rounds else None
     if before is None:
         return dragged
+    held = np.array([drags[i].anchor for i, _ in named])
     best, best_left = dragged, np.inf
     for turn in range(rounds + 1):
         now = crop_landmarks(subject.render(dragged.w), detector)
@@ -59,6 +60,7 @@ def correct(
         for i, name in named:
             at[i] = points.handles[i] + place(now, name) - place(before, name)
         left = np.hypot(*(points.targets - at).T)[[i for i, _ in named]]
+        left[held] = np.maximum(left[held] - CLOSE * unit(size), 0)  # an anchor's jitter is nothing to mend
         if left.sum() >= best_left:
             break
         best, best_left = dragged, float(left.sum())
