@@ -278,11 +278,12 @@ def transfers(bench: Bench, subjects: dict[str, Subject], n: int) -> tuple[list[
             lost += 1
             continue
         found.append(seen)
-        now, then, aim = measures(seen.before), measures(seen.after), measures(like.landmarks)
+        change = measures(seen.after) - measures(seen.before)
+        gap = measures(like.landmarks) - measures(subject.face.landmarks)
         for k, (name, least) in enumerate(MEASURES.items()):
-            if abs(aim[k] - now[k]) >= least:
-                closed[name].append((then[k] - now[k]) / (aim[k] - now[k]))
-                points[name].append((aim[k] - now[k], then[k] - now[k]))
+            if abs(gap[k]) >= least:
+                closed[name].append(change[k] / gap[k])
+                points[name].append((gap[k], change[k]))
         print(source, other, f"{seen.share:.2f} {seen.identity:.2f}", flush=True)
     lines = [
         f"## Expressions of other faces ({len(found)} pairs; {lost} without a face after)",
@@ -290,8 +291,8 @@ def transfers(bench: Bench, subjects: dict[str, Subject], n: int) -> tuple[list[
         "`--like` with all parts but the pose at strength 1. Medians: the handles made "
         f"{np.median([s.share for s in found]):.0%} of their way; identity distance to the source "
         f"{np.median([s.identity for s in found]):.2f}.",
-        "Gap: of the measure between the source and the other face; pairs whose gap is less than the detector's jitter",
-        "are left out.",
+        "Gap: of the measure between the two photos; change: in the generator's picture. Pairs whose gap is not more",
+        "than the detector's jitter are left out.",
         "",
         "| measure | least gap | pairs | closed, median (quartiles) |",
         "| --- | --- | --- | --- |",

@@ -6,47 +6,49 @@ from numpy.typing import NDArray
 
 from drag.landmarks import Drag
 from drag.names import NAMES
+from drag.settings import Region
 from drag.shape import PARTS, Shape, Shift
 
-MOST, TOGETHER = 8, 18  # handles of a part of the face, and of all: more of them hold each other back
+# Handles of each part of the face at most: more of them hold each other back.
+MOST: dict[Region, int] = {"mouth": 8, "eyes": 6, "brows": 4, "nose": 2, "jaw": 3}
+ALONE = 8  # of a part that moves by itself
 LEAST = 0.008  # of the distance between the eyes; what moves less is left out
 RELATIVE = 0.2  # of the farthest handle's way in its part; likewise
 # Distances between the eyes, and a difference of ways relative to one: a landmark so near to a handle, and so
 # much alike, tells nothing new.
 ALIKE = ((0.16, 0.35), (0.4, 0.12))
+KEY = frozenset((8, 19, 24, 30, 48, 51, 54, 57, 62, 66))  # tell most of an expression: taken before their neighbours
+PREFERENCE = 1.5  # a key landmark counts as if it moved so many times as far
 ANCHORS = (36, 39, 42, 45, 19, 24, 30, 33, 48, 54, 8, 4, 12)  # held where nothing near them moves
 APART = 0.3  # distances between the eyes that an anchor is away from every landmark that moves
 LEAST_WEIGHT = 0.25
 
 
-def choose(shape: Shape, shift: Shift, *, most: int = MOST) -> tuple[list[int], list[int]]:
+def choose(shape: Shape, shift: Shift) -> tuple[list[int], list[int]]:
     """Choose handles by how far they move within their part of the face, and anchors among what is to stay.
 
     Args:
         shape: (68, 2) in distances between the eyes.
         shift: (68, 2), how far each landmark is to move.
-        most: handles of a part at most.
 
     Returns:
         The numbers of landmarks that move, those of a part together and the farthest first; and of anchors.
     """
     far = np.hypot(*shift.T)
+    rank = far * [PREFERENCE if k in KEY else 1 for k in range(68)]
     handles: list[int] = []
-    parts = []
-    for part in PARTS.values():
-        numbers = np.array(part)
+    moved = [part for part in PARTS if far[list(PARTS[part])].max() >= LEAST]
+    for part in moved:
+        numbers = np.array(PARTS[part])
+        most = ALONE if len(moved) == 1 else MOST[part]
         least = max(LEAST, RELATIVE * far[numbers].max())
         chosen: list[int] = []
-        for k in numbers[np.argsort(-far[numbers], kind="stable")].tolist():
-            if far[k] < least or len(chosen) == most:
+        for k in numbers[np.argsort(-rank[numbers], kind="stable")].tolist():
+            if len(chosen) == most:
                 break
-            if not any(_alike(shape, shift, k, other) for other in handles + chosen):
+            if far[k] >= least and not any(_alike(shape, shift, k, other) for other in handles + chosen):
                 chosen.append(k)
         handles += chosen
-        parts.append(chosen)
-    if len(handles) > TOGETHER:  # take the farthest of each part, then the second, and so on
-        in_turn = [part[i] for i in range(most) for part in parts if i < len(part)][:TOGETHER]
-        handles = [k for k in handles if k in in_turn]
     moving = shape[far >= LEAST]
     still = [k for k in ANCHORS if far[k] < LEAST]
     return handles, [k for k in still if np.hypot(*(shape[k] - moving).T).min(initial=np.inf) > APART]
