@@ -34,7 +34,7 @@ OUT = Path(__file__).parent.parent / "drag" / "expression.npz"
 PERSONAL = {"age", "gender", "weight"}
 SPACE, MODES = 40, 40  # dimensions in which the covariances are compared; modes kept
 NOISE = 0.004  # standard deviation of a landmark by the detector, in distances between the eyes
-BEYOND = 4.0
+BEYOND = 3.0
 
 
 def detect(archive: Path) -> dict[str, NDArray[np.float64]]:

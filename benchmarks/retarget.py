@@ -9,6 +9,7 @@ after each experiment with what was found, so that a run that was stopped has le
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -217,9 +218,11 @@ def _edited(bench: Bench, subject: Subject, drags: list[Drag]) -> NDArray[np.flo
     return bench.pipeline.edit(subject, drags).edited
 
 
-def presets(bench: Bench, subjects: dict[str, Subject], names: list[str], strength: float) -> tuple[list[str], dict]:
-    """Apply each preset to each face."""
-    lines = [
+def presets(
+    bench: Bench, subjects: dict[str, Subject], names: list[str], strength: float, keep: Callable[[list[str]], None]
+) -> dict[str, NDArray[np.float64]]:
+    """Apply each preset to each face; `keep` writes what was found so far."""
+    head = [
         f"## Presets at {strength:+g} on {len(subjects)} faces",
         "",
         "Reached: share of the way that the handles made, projected on it; direction: faces in which it is above 0.",
@@ -228,6 +231,7 @@ def presets(bench: Bench, subjects: dict[str, Subject], names: list[str], streng
         "| preset | reached, median (quartiles) | in the photo | direction | identity | outside | held | no face |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
+    keep(head)
     shares, everyone = {}, []
     for name in names:
         found, lost = [], 0
@@ -245,18 +249,20 @@ def presets(bench: Bench, subjects: dict[str, Subject], names: list[str], streng
         outside = f"{np.median(of['outside']):.1%}" if np.isfinite(of["outside"]).any() else ""
         held = f"{np.nanmedian(of['held']):.1f} %" if np.isfinite(of["held"]).any() else ""
         reached = f"{np.median(of['share']):.0%} ({low:.0%} to {high:.0%})"
-        lines.append(
+        line = (
             f"| {name} | {reached} | {np.nanmedian(of['share_photo']):.0%} "
             f"| {(of['share'] > 0).mean():.0%} | {np.median(of['identity']):.2f} | {outside} | {held} | {lost} |"
         )
-        print(lines[-1], flush=True)
-    lines += [
+        print(line, flush=True)
+        keep([line])
+    tail = [
         "",
         f"Over all: {np.mean([s.share > 0 for s in everyone]):.0%} in the right direction, identity "
         f"{np.median([s.identity for s in everyone]):.2f} in the median.",
         "",
     ]
-    return lines, shares
+    keep(tail)
+    return shares
 
 
 def transfers(bench: Bench, subjects: dict[str, Subject], n: int) -> tuple[list[str], dict]:
@@ -370,11 +376,10 @@ def main() -> None:
     if arguments.pairs:
         more, points = transfers(bench, subjects, arguments.pairs)
         keep(more)
-    if arguments.strength and arguments.presets != ["none"]:
-        more, shares = presets(bench, subjects, arguments.presets, arguments.strength)
-        keep(more)
     if arguments.samples:
         keep(samples(bench, arguments.samples))
+    if arguments.strength and arguments.presets != ["none"]:
+        shares = presets(bench, subjects, arguments.presets, arguments.strength, keep)
     draw(shares, points, arguments.output.with_suffix(".png"))
     keep([f"![Shares of the way, and changes against gaps]({arguments.output.stem}.png)"])
 

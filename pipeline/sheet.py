@@ -40,7 +40,7 @@ def draw_presets(presets: Sequence[Preset], *, side: int = TILE) -> Canvas:
         there = _on_tile(model.mean + shift, side)
         for k in np.flatnonzero(np.hypot(*shift.T) > 1e-6):
             cv2.arrowedLine(tile, at[k].tolist(), there[k].tolist(), WAY, 2, cv2.LINE_AA, tipLength=0.3)
-        tiles.append(_titled(tile, preset.name))
+        tiles.append(_titled(tile, preset.name, INK))
     return tiled(tiles)
 
 
@@ -99,8 +99,8 @@ def _on_tile(shape: NDArray[np.float64], side: int) -> NDArray[np.int32]:
     return np.asarray((shape * 0.33 + [0.5, 0.3]) * side, np.int32)
 
 
-def _titled(tile: Canvas, text: str) -> Canvas:
+def _titled(tile: Canvas, text: str, ink: tuple[int, int, int] = PAPER) -> Canvas:
     """Write a line at the foot of a picture."""
     tile = np.ascontiguousarray(tile)
-    write_on(tile, text, (4, len(tile) - 5), 0.5, (255, 255, 255))
+    write_on(tile, text, (4, len(tile) - 5), 0.5, ink)
     return tile
