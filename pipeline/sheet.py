@@ -27,13 +27,13 @@ _LINES = (
 )  # fmt: skip
 
 
-def draw_presets(presets: Sequence[Preset], *, side: int = TILE) -> Canvas:
-    """Draw each preset's ways, at strength 1, on the mean face: a sheet (H, W, 3)."""
+def draw_presets(presets: Sequence[Preset], *, strength: float = 1.0, side: int = TILE) -> Canvas:
+    """Draw each preset's ways on the mean face: a sheet (H, W, 3)."""
     model = shape_model()
     tiles = []
     for preset in presets:
         tile = np.full((side, side, 3), PAPER, np.uint8)
-        shift = preset.shift(model.mean, model)
+        shift = preset.shift(model.mean, model, strength)
         at = _on_tile(model.mean, side)
         for group, closed in _LINES:
             cv2.polylines(tile, [at[list(group)]], closed, INK, 1, cv2.LINE_AA)

@@ -31,7 +31,7 @@ def presets(
     sheet
         A photo to which every preset is applied, each picture with the share of its way that was reached.
     strength
-        At which the presets are applied to the photo of --sheet.
+        At which the presets are drawn, or applied to the photo of --sheet.
     json
         Print the presets as JSON.
     no_cache
@@ -69,7 +69,7 @@ def presets(
         console.result(str(output))
         return 0
     if output:
-        write_photo(Photo(pixels=draw_presets(list(known.values()))), output, overwrite=overwrite)
+        write_photo(Photo(pixels=draw_presets(list(known.values()), strength=strength)), output, overwrite=overwrite)
     if json:
         fields = ("about", "move", "turn", "regions")
         console.result_json({name: {key: getattr(p, key) for key in fields} for name, p in known.items()})
