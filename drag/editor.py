@@ -172,14 +172,15 @@ class _Stop:
     """Tells when and why a drag ends."""
 
     def __init__(self, settings: DragSettings, size: int) -> None:
-        self.patience, self.size = settings.patience, size
+        self.patience, self.tolerance, self.size = settings.patience, settings.tolerance, size
         self.best, self.since, self.astray = math.inf, 0, 0
 
     def reason(
         self, left: NDArray[np.float64], confidence: NDArray[np.float64], *, stopped: bool, last: bool
     ) -> StopReason | None:
         """Return why the drag ends here, or None; to be asked once a step."""
-        near = (ARRIVED_FEW if len(left) <= FEW_HANDLES else ARRIVED_MANY) * unit(self.size)
+        near = self.tolerance or (ARRIVED_FEW if len(left) <= FEW_HANDLES else ARRIVED_MANY)
+        near *= unit(self.size)
         total = float(left.sum())
         progress = total < self.best - 0.05 * unit(self.size)
         self.best, self.since = (total, 0) if progress else (self.best, self.since + 1)

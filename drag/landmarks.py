@@ -55,11 +55,18 @@ class Drag:
         target: (x, y) in pixels of the photo; from the handle, in percent of the distance between the eyes
             and along the face's axes, where `relative`.
         relative: how to read the target.
+        weight: of the handle in the loss, above 0.
     """
 
     handle: tuple[float, float] | str
     target: tuple[float, float]
     relative: bool = False
+    weight: float = 1.0
+
+    @property
+    def anchor(self) -> bool:
+        """Whether this holds a point in place: a relative drag by nothing."""
+        return self.relative and self.target == (0.0, 0.0)
 
     def resolve(self, landmarks: Landmarks | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return handle and target in pixels of the photo.

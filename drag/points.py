@@ -38,7 +38,14 @@ class Points:
         return np.hypot(*(self.targets - self.handles).T)
 
 
-def check_points(handles: ArrayLike, targets: ArrayLike, *, size: int, weights: ArrayLike | None = None) -> Points:
+def check_points(
+    handles: ArrayLike,
+    targets: ArrayLike,
+    *,
+    size: int,
+    weights: ArrayLike | None = None,
+    anchors: ArrayLike | None = None,
+) -> Points:
     """Check handles and targets for a picture of `size` pixels.
 
     Args:
@@ -46,6 +53,7 @@ def check_points(handles: ArrayLike, targets: ArrayLike, *, size: int, weights: 
         targets: (n, 2), likewise.
         size: height and width of the crop.
         weights: (n,), at least 0; None for 1 each.
+        anchors: (n,) of bool, which handles are meant to stay where they are; None for none.
 
     Raises:
         InvalidInput: no points, another shape, not finite, outside the crop, or nothing to move.
@@ -62,7 +70,12 @@ def check_points(handles: ArrayLike, targets: ArrayLike, *, size: int, weights: 
                     f"The {what} ({x:g}, {y:g}) lies outside the {size} x {size} crop around the face: "
                     "choose a point inside."
                 )
-    for (x, y), distance in zip(h, np.hypot(*(t - h).T), strict=True):
+    stays = np.zeros(len(h), bool) if anchors is None else np.asarray(anchors, bool)
+    if stays.shape != (len(h),):
+        raise InvalidInput(f"Anchors are {len(h)} times yes or no, one a handle.")
+    if stays.all():
+        raise InvalidInput("Every handle is an anchor: give at least one somewhere to go.")
+    for (x, y), distance in zip(h[~stays], np.hypot(*(t - h)[~stays].T), strict=True):
         if distance < MIN_DISTANCE:
             raise InvalidInput(f"The handle ({x:g}, {y:g}) is its own target: give it somewhere to go.")
     w = np.ones(len(h)) if weights is None else np.asarray(weights, np.float64)

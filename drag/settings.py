@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Region = Literal["face", "mouth", "eyes", "brows", "nose", "jaw"]
+Part = Literal["mouth", "eyes", "brows", "jaw", "nose", "pose", "all"]
 TrackerName = Literal["nearest", "patch", "none"]
 
 
@@ -22,6 +23,8 @@ class DragSettings:
         feature_resolution: block whose output is the feature map; 0 for the sixth (128 px), or half the
             picture's size for generators below 256 px.
         patience: stop when no handle has come nearer in so many steps; 0 for never.
+        tolerance: how near a target is near enough, in pixels at 512; 0 for the paper's 1 up to five handles and
+            2 for more.
     """
 
     steps: int = 300
@@ -32,3 +35,17 @@ class DragSettings:
     tracker: TrackerName = "nearest"
     feature_resolution: int = 0
     patience: int = 60
+    tolerance: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetargetDragSettings(DragSettings):
+    """How landmarks are dragged by the dozen: many short ways, which the paper's tolerance would leave unmade.
+
+    Attributes: see `DragSettings`; these defaults were compared in docs/retarget.md.
+    """
+
+    steps: int = 100
+    learning_rate: float = 0.0035
+    mask_weight: float = 5.0
+    tolerance: float = 1.0

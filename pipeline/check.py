@@ -28,6 +28,7 @@ def correct(
     detector: Detector,
     go_on: Callable[[torch.Tensor, Points], DragResult],
     rounds: int,
+    close: float = CLOSE,
 ) -> DragResult:
     """Go on with a drag of landmarks that fell short of what the tracker believed.
 
@@ -42,12 +43,14 @@ def correct(
         detector: of the landmarks.
         go_on: drags from a code with new handles.
         rounds: at most so many.
+        close: a landmark this near to its target has arrived, in units u.
     """
     size = subject.alignment.size
     named = [(i, d.handle) for i, d in enumerate(drags) if isinstance(d.handle, str)]
     before = crop_landmarks(subject.render(subject.w), detector) if named and rounds else None
     if before is None:
         return dragged
+    held = np.array([drags[i].anchor for i, _ in named])
     best, best_left = dragged, np.inf
     for turn in range(rounds + 1):
         now = crop_landmarks(subject.render(dragged.w), detector)
@@ -57,10 +60,11 @@ def correct(
         for i, name in named:
             at[i] = points.handles[i] + place(now, name) - place(before, name)
         left = np.hypot(*(points.targets - at).T)[[i for i, _ in named]]
+        left[held] = np.maximum(left[held] - CLOSE * unit(size), 0)  # an anchor's jitter is nothing to mend
         if left.sum() >= best_left:
             break
         best, best_left = dragged, float(left.sum())
-        if turn == rounds or dragged.reason == "stopped" or (left <= CLOSE * unit(size)).all():
+        if turn == rounds or dragged.reason == "stopped" or (left <= close * unit(size)).all():
             break
         again = Points(np.clip(at, 0, size - 1), points.targets, points.weights)
         dragged = dragged.then(go_on(dragged.w, again))
@@ -70,8 +74,8 @@ def correct(
 def reached(aligned: Aligned, edited: Photo, drags: Sequence[Drag], *, detector: Detector) -> NDArray[np.float64]:
     """Return the share of its way that each dragged landmark made, detected again on the edited photo or crop.
 
-    1 is all of it, 0 none, less than 0 the wrong direction; NaN for handles that are no landmarks, and where
-    no face is found again.
+    1 is all of it, 0 none, less than 0 the wrong direction; NaN for handles that are no landmarks, for anchors,
+    and where no face is found again.
     """
     shares = np.full(len(drags), np.nan)
     face = aligned.face
@@ -84,6 +88,8 @@ def reached(aligned: Aligned, edited: Photo, drags: Sequence[Drag], *, detector:
         if isinstance(d.handle, str):
             handle, target = d.resolve(face.landmarks)
             way = target - handle
+            if not way.any():  # an anchor
+                continue
             shares[i] = (place(after, d.handle) - handle) @ way / (way @ way)
     return shares
 

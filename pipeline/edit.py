@@ -24,7 +24,7 @@ from inversion.perceptual import Lpips
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.align import Alignment, center_frame, cut, ffhq_frame
 from pipeline.cache import InversionCache
-from pipeline.check import correct, reached
+from pipeline.check import CLOSE, correct, reached
 from pipeline.composite import Patch, composite
 from pipeline.faces import Detector, choose_face, find_faces, make_detector
 from pipeline.photo import Photo, deepen, read_photo
@@ -140,7 +140,7 @@ class Pipeline:
         photo: Photo | Path | Subject,
         drags: Sequence[Drag],
         *,
-        mask: NDArray[np.float32] | Region | None = None,
+        mask: NDArray[np.float32] | Region | tuple[Region, ...] | None = None,
         progress: Progress | None = None,
     ) -> EditResult:
         """Edit a photo.
@@ -148,7 +148,7 @@ class Pipeline:
         Args:
             photo: to edit; or a subject that `prepare` made of one, which saves its inversion.
             drags: handles and targets.
-            mask: (H, W) float32 of the photo's size, 1 where it may move; or a region of the face; None for
+            mask: (H, W) float32 of the photo's size, 1 where it may move; or regions of the face; None for
                 everywhere.
             progress: told of each step.
 
@@ -173,7 +173,16 @@ class Pipeline:
             dragged = go_on(subject.w, points)
             if subject.face:
                 rounds = self.settings.faces.corrections
-                dragged = correct(subject, dragged, points, drags, detector=self.detector, go_on=go_on, rounds=rounds)
+                dragged = correct(
+                    subject,
+                    dragged,
+                    points,
+                    drags,
+                    detector=self.detector,
+                    go_on=go_on,
+                    rounds=rounds,
+                    close=self.settings.drag.tolerance or CLOSE,
+                )
         # 4. Put the change back into the photo.
         with _timed(seconds, "composite"):
             before, after = subject.render(subject.w), subject.render(dragged.w)

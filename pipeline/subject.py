@@ -47,19 +47,28 @@ class Aligned:
         landmarks = self.face.landmarks if self.face else None
         handles, targets = zip(*(drag.resolve(landmarks) for drag in drags), strict=True)
         to_crop = self.alignment.to_crop
-        return check_points(to_crop(np.array(handles)), to_crop(np.array(targets)), size=self.alignment.size)
+        return check_points(
+            to_crop(np.array(handles)),
+            to_crop(np.array(targets)),
+            size=self.alignment.size,
+            weights=[drag.weight for drag in drags],
+            anchors=[drag.anchor for drag in drags],
+        )
 
-    def mask(self, mask: NDArray[np.float32] | Region) -> NDArray[np.float32]:
-        """Bring a mask of the photo (H, W), or a region of the face, into the crop: (size, size), 1 may move.
+    def mask(self, mask: NDArray[np.float32] | Region | tuple[Region, ...]) -> NDArray[np.float32]:
+        """Bring a mask of the photo (H, W), or regions of the face, into the crop: (size, size), 1 may move.
 
         Raises:
             InvalidInput: it is not of the photo's size, or allows nothing to move; or there is no face.
         """
         photo, size = self.photo, self.alignment.size
-        if isinstance(mask, str):
+        if isinstance(mask, str | tuple):
+            regions = (mask,) if isinstance(mask, str) else mask
             if self.face is None:
-                raise InvalidInput(f"The mask {mask!r} needs a face: give a picture of the photo's size instead.")
-            return region_mask(self.alignment.to_crop(self.face.landmarks), mask, size)
+                named = ", ".join(regions)
+                raise InvalidInput(f"The mask {named!r} needs a face: give a picture of the photo's size instead.")
+            landmarks = self.alignment.to_crop(self.face.landmarks)
+            return np.max([region_mask(landmarks, region, size) for region in regions], axis=0)
         if mask.shape != (photo.height, photo.width):
             got = " x ".join(str(n) for n in mask.shape[::-1])
             raise InvalidInput(

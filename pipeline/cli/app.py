@@ -20,11 +20,15 @@ from pipeline.cli.edit import edit
 from pipeline.cli.invert import cache, invert
 from pipeline.cli.landmarks import landmarks
 from pipeline.cli.options import Flag, from_recipe
+from pipeline.cli.presets import presets
+from pipeline.cli.retarget import retarget
 from pipeline.cli.weights import weights
 from weights.errors import InvalidInput, PhotodragError
 
 COMMANDS = (
     edit,
+    retarget,
+    presets,
     batch,
     invert,
     landmarks,

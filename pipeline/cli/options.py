@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, ArgumentCollection, Group, Parameter, Token
 
-from drag.settings import DragSettings
+from drag.settings import DragSettings, RetargetDragSettings
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.recipes import Recipe, read_tables
 from pipeline.request import EditRequest
@@ -29,6 +29,7 @@ def _options(title: str, order: int, *, prefix: str = "", switch: str = "") -> P
 RequestOptions = Annotated[EditRequest, Parameter(name="*", negative="", show_default=False)]
 FaceOptions = Annotated[FaceSettings, _options("Face", 1)]
 DragOptions = Annotated[DragSettings, _options("Drag", 2)]
+RetargetDragOptions = Annotated[RetargetDragSettings, _options("Drag", 2)]
 InversionOptions = Annotated[InversionSettings, _options("Inversion", 3, prefix="invert-")]
 PlainInversionOptions = Annotated[InversionSettings, _options("Inversion", 3)]
 TuningOptions = Annotated[TuningSettings, _options("Pivotal tuning", 4, prefix="tune-", switch="tune")]

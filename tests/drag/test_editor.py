@@ -217,3 +217,29 @@ def test_bfloat16_pulls_the_same_way():
         motion_supervision_loss(pieces, handles, targets, np.ones(3)).backward()
         gradients[dtype] = moved.grad.flatten()
     assert torch.cosine_similarity(*gradients.values(), dim=0) > 0.98
+
+
+def test_the_tolerance_says_how_near_is_near_enough():
+    network, w, _, _ = problem(128, torch.float32)
+    points = check_points([[60, 60]], [[60.7, 60]], size=128)
+
+    def begin(tolerance):
+        settings = DragSettings(steps=0, tolerance=tolerance)
+        return drag(network, w, points, spread=1.0, settings=settings).reason
+
+    assert begin(0.0) == begin(2.7) == "steps"
+    assert begin(2.9) == "arrived"  # 0.7 px of 128 are 2.8 u
+
+
+def test_an_anchor_pulls_back_what_strayed():
+    """An anchor at its place pulls nothing; away from it, it does."""
+    network, w, _, _ = problem(128, torch.float32)
+    points = check_points([[60, 60], [40, 80]], [[64, 60], [40, 80]], size=128, anchors=[False, True])
+    features = FeatureNetwork(network, w, rows=6, resolution=64, dtype=torch.float32)
+    for at, pulls in (([40.0, 80.0], False), ([42.0, 80.0], True)):
+        moved = w[:, :6].clone().requires_grad_()
+        places = np.array([at])
+        pieces = features.pieces(moved, places, 8.0)
+        loss = motion_supervision_loss(pieces, places, points.targets[1:], points.weights[1:])
+        loss.backward()
+        assert bool(moved.grad.abs().max() > 0) == pulls

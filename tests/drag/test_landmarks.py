@@ -64,3 +64,9 @@ def test_unreadable_drags(text):
 def test_without_a_face(text):
     with pytest.raises(InvalidInput, match="need a face"):
         parse_drag(text).resolve(None)
+
+
+def test_a_relative_drag_by_nothing_is_an_anchor():
+    assert parse_drag("chin:0%,0%").anchor
+    assert not parse_drag("chin:0%,1%").anchor
+    assert not parse_drag("0,0:0,0").anchor

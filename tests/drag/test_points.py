@@ -57,3 +57,14 @@ def test_bad_masks(mask, message):
 def test_boolean_and_soft_masks():
     assert check_mask(np.eye(4, dtype=bool), size=4).dtype == np.float32
     assert check_mask(np.eye(4) * 0.5, size=4)[0, 0] == 0.5
+
+
+def test_anchors_may_stay():
+    points = check_points([[1, 1], [4, 4]], [[2, 2], [4, 4]], size=16, anchors=[False, True])
+    assert points.distances == pytest.approx([2**0.5, 0])
+    with pytest.raises(InvalidInput, match="its own target"):
+        check_points([[1, 1], [4, 4]], [[2, 2], [4, 4]], size=16, anchors=[True, False])
+    with pytest.raises(InvalidInput, match="Every handle is an anchor"):
+        check_points([[1, 1]], [[1, 1]], size=16, anchors=[True])
+    with pytest.raises(InvalidInput, match="2 times yes or no"):
+        check_points([[1, 1], [2, 2]], [[3, 3], [4, 4]], size=16, anchors=[True])

@@ -1,0 +1,64 @@
+"""What a face can do: shifts of landmarks that no face could make are held back, with a word about it."""
+
+import numpy as np
+
+from drag.shape import FARTHEST, Shape, ShapeModel, Shift
+
+LID = 0.005  # distances between the eyes that stay between closed eyelids, or between the lips
+BROW = 0.06  # least height of a brow above the eyelid under it
+FAR = 0.6  # farthest way of a landmark
+
+_LIPS = ((61, 67), (62, 66), (63, 65))  # inner, upper and lower
+_OUTER_LIPS = ((50, 58), (51, 57), (52, 56))
+_LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))
+_BROWS = ((19, 37), (20, 38), (23, 43), (24, 44))  # brow, eyelid
+_SIDES = ((48, 54, "the corners of the mouth"), (31, 35, "the wings of the nose"), (21, 22, "the brows"))
+
+
+def clamp(shape: Shape, shift: Shift, model: ShapeModel) -> tuple[Shift, list[str]]:
+    """Hold back what a face cannot do.
+
+    A way of more than FAR is cut; lips and eyelids that would cross meet halfway; a brow stays above its
+    eyelid; what is left stays left of what is right. A pair that is out of order before the shift, by the
+    detector's doing, is left alone where the shift makes it no worse.
+
+    Args:
+        shape: (68, 2) of the face, in distances between the eyes.
+        shift: (68, 2), how far each landmark is to go.
+        model: knows how far a head may turn.
+
+    Returns:
+        The shift (68, 2), and a sentence for each kind of thing that was held back.
+    """
+    far = np.hypot(*shift.T)
+    told = []
+    if (far > FAR + 1e-9).any():
+        shift = shift * np.minimum(1, FAR / np.maximum(far, 1e-9))[:, None]
+        told.append(f"No landmark goes farther than {FAR:.0%} of the distance between the eyes: the ways were cut.")
+    there = shape + shift
+    if _part(shape, there, _LIPS, LID) | _part(shape, there, _OUTER_LIPS, 2 * LID):
+        told.append("The lips would cross: they meet.")
+    if _part(shape, there, _LIDS, LID):
+        told.append("The eyelids would cross: they meet.")
+    if _part(shape, there, _BROWS, BROW):
+        told.append("A brow would come down on its eyelid: it stays above.")
+    for left, right, name in _SIDES:
+        if _part(shape, there, ((left, right),), 0.1, axis=0):
+            told.append(f"What lies left and right would change places at {name}: it keeps apart.")
+    pose = model.pose(there)
+    if max(abs(pose.yaw), abs(pose.pitch)) >= FARTHEST - 1e-6:
+        told.append(f"The head is turned by {np.degrees(FARTHEST):.0f} degrees, as far as landmarks can be seen.")
+    return there - shape, told
+
+
+def _part(shape: Shape, there: Shape, pairs: tuple[tuple[int, int], ...], gap: float, *, axis: int = 1) -> bool:
+    """Part pairs that come nearer than `gap`, in place, both by the same; tell whether there were any."""
+    found = False
+    for first, second in pairs:
+        least = min(gap, float(shape[second, axis] - shape[first, axis]))
+        lack = least - float(there[second, axis] - there[first, axis])
+        if lack > 1e-9:
+            there[first, axis] -= lack / 2
+            there[second, axis] += lack / 2
+            found = True
+    return found

@@ -1,0 +1,203 @@
+"""Retargeting: from another face's expression, presets and points to the drags of a photo's landmarks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drag.handles import choose, texture_weights, to_drags
+from drag.landmarks import Drag, Landmarks, face_axes
+from drag.limits import clamp
+from drag.points_file import PointsFile
+from drag.presets import Preset
+from drag.settings import Part, Region
+from drag.shape import PARTS, Shape, ShapeModel, Shift, shape_model, to_shape
+from pipeline.edit import EditResult
+from pipeline.faces import Detector, choose_face
+from pipeline.photo import Photo
+from pipeline.subject import Aligned
+from weights.errors import InvalidInput
+
+MARGIN = 2.0  # percent of the crop that targets keep from its border
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Request:
+    """What a face is to do; its parts add up.
+
+    Attributes:
+        like: (68, 2), landmarks of a face whose expression is taken, in any picture's pixels.
+        parts: what of it is taken; `all` is everything, pose with it. Nothing for all but the pose.
+        strength: of that expression: 0 for none of it, 1 for all, more for an exaggeration.
+        presets: each with its strength.
+        points: handles that are dragged as well, or in place of what else was to become of them.
+    """
+
+    like: Landmarks | None = None
+    parts: tuple[Part, ...] = ()
+    strength: float = 1.0
+    presets: tuple[tuple[Preset, float], ...] = ()
+    points: PointsFile | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is dragged.
+
+    Attributes:
+        drags: handles, then anchors.
+        regions: what may change; none for the whole picture.
+        notes: a sentence for each kind of thing that was held back.
+    """
+
+    drags: tuple[Drag, ...]
+    regions: tuple[Region, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def points(self) -> PointsFile:
+        """The plan as a file, for other photos."""
+        return PointsFile(drags=self.drags, regions=self.regions)
+
+
+def plan(aligned: Aligned, request: Request, *, model: ShapeModel | None = None) -> Plan:
+    """Find the drags that make a face do what is asked.
+
+    Args:
+        aligned: the photo.
+        request: what is asked.
+        model: of shapes; None for the project's own.
+
+    Raises:
+        InvalidInput: nothing is asked that would move anything, or there is no face.
+    """
+    if aligned.face is None:
+        raise InvalidInput("Retargeting needs a face, which this generator's pictures have not: use `photodrag edit`.")
+    check_strength(request.strength)
+    model = model or shape_model()
+    landmarks = aligned.face.landmarks
+    shape = to_shape(landmarks)
+    # 1. How far each landmark is to go, and within which regions.
+    shift, regions, whole = np.zeros((68, 2)), set[Region](), False
+    if request.like is not None:
+        parts, pose = wanted(request.parts)
+        shift += request.strength * transfer(shape, to_shape(request.like), model, parts=parts, pose=pose)
+        regions |= set(parts)
+        whole |= pose
+    for preset, strength in request.presets:
+        shift += preset.shift(shape, model, strength)
+        regions |= set(preset.regions)
+        whole |= not preset.regions
+    # 2. What a face can do, and what the crop can show.
+    shift, notes = clamp(shape, shift, model)
+    shift, cut = _inside(aligned, shift)
+    notes += cut
+    # 3. Handles, anchors and their weights.
+    handles, anchors = choose(shape, shift)
+    weights = texture_weights(aligned.crop, aligned.alignment.to_crop(landmarks))
+    shown = _shown(aligned)
+    anchors = [k for k in anchors if shown[k]] if handles else []
+    drags = to_drags([k for k in handles if shown[k]], shift, weights) + to_drags(anchors, np.zeros((68, 2)), weights)
+    # 4. Points come last, and in place of what else moves their landmarks.
+    if request.points:
+        named = {drag.handle for drag in request.points.drags}
+        drags = [drag for drag in drags if drag.handle not in named]
+        moving = [drag for drag in request.points.drags if not drag.anchor]
+        drags = moving + drags + [drag for drag in request.points.drags if drag.anchor]
+        regions |= set(request.points.regions)
+        whole |= not request.points.regions
+    if all(drag.anchor for drag in drags):
+        raise InvalidInput(
+            "Nothing would move: the faces are alike there, or the strength is too small; "
+            "choose another photo, preset, region or strength."
+        )
+    kept = () if whole else tuple(sorted(regions))
+    return Plan(drags=tuple(drags), regions=kept, notes=tuple(notes))
+
+
+def check_strength(strength: float) -> None:
+    """Check the strength of another face's expression.
+
+    Raises:
+        InvalidInput: it is not from 0 to 1.5.
+    """
+    if not 0 <= strength <= 1.5:
+        raise InvalidInput(f"A strength of {strength:g} cannot be: choose one from 0 to 1.5.")
+
+
+def landmarks_of(photo: Photo, detector: Detector) -> Landmarks:
+    """Return the landmarks (68, 2) of a photo's largest face, in its pixels.
+
+    Raises:
+        NoFace: there is none.
+    """
+    return choose_face(detector.detect(photo.to_srgb(photo.pixels))).landmarks
+
+
+def overall(result: EditResult) -> float | None:
+    """Return the share of all their way that the landmarks made, detected again on the result.
+
+    It is the projection of where they went on where they were to go, over all landmarks at once, so that a
+    short way counts for little; None where no landmark was dragged, or no face is found again.
+    """
+    known = [i for i, at in enumerate(result.reached) if at == at]
+    if not known:
+        return None
+    weight = result.points.distances[known] ** 2
+    return float(result.reached[known] @ weight / weight.sum())
+
+
+def wanted(parts: Sequence[Part]) -> tuple[tuple[Region, ...], bool]:
+    """Return the parts of the face that are asked for, and whether its pose is: of nothing, all but the pose."""
+    if "all" in parts:
+        return tuple(PARTS), True
+    if not parts:
+        return tuple(PARTS), False
+    return tuple(part for part in PARTS if part in parts), "pose" in parts
+
+
+def transfer(source: Shape, other: Shape, model: ShapeModel, *, parts: Sequence[Region], pose: bool = False) -> Shift:
+    """Return the shift (68, 2) that gives a face another one's expression, and its pose where that is asked for.
+
+    Args:
+        source: (68, 2) of the face that moves, in its own frame.
+        other: (68, 2) of the face whose expression is taken.
+        model: tells expression from person.
+        parts: of the face, whose expression is taken.
+        pose: take that as well.
+    """
+    expressed = model.expressed(model.expression(other) - model.expression(source))
+    shift = np.zeros((68, 2))
+    for part in parts:
+        numbers = list(PARTS[part])
+        shift[numbers] = expressed[numbers]
+    if pose:
+        shift += model.turned(model.pose(other)) - model.turned(model.pose(source))
+    return shift
+
+
+def _shown(aligned: Aligned) -> NDArray[np.bool_]:
+    """Return which landmarks (68,) lie within the crop."""
+    assert aligned.face is not None
+    at = aligned.alignment.to_crop(aligned.face.landmarks)
+    margin = MARGIN / 100 * aligned.alignment.size
+    inside: NDArray[np.bool_] = np.all((at >= margin) & (at <= aligned.alignment.size - 1 - margin), axis=1)
+    return inside
+
+
+def _inside(aligned: Aligned, shift: Shift) -> tuple[Shift, list[str]]:
+    """Cut ways short that lead out of the crop."""
+    assert aligned.face is not None
+    landmarks, frame = aligned.face.landmarks, aligned.alignment
+    here = frame.to_crop(landmarks)
+    there = frame.to_crop(landmarks + shift @ face_axes(landmarks))
+    margin = MARGIN / 100 * frame.size
+    low, high = np.minimum(here, margin), np.maximum(here, frame.size - 1 - margin)
+    way = there - here
+    with np.errstate(divide="ignore", invalid="ignore"):
+        room = np.where(way > 0, (high - here) / way, (low - here) / way)
+    share = np.clip(np.nan_to_num(room, nan=1.0, posinf=1.0, neginf=1.0), 0, 1).min(axis=1)
+    if (share > 1 - 1e-9).all():
+        return shift, []
+    return shift * share[:, None], ["A target lay outside the crop around the face: its way was cut short."]

@@ -1,0 +1,253 @@
+"""Plans of retargeting, on a real face; and the commands, end to end with few steps."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from drag.landmarks import Drag
+from drag.points_file import PointsFile
+from drag.presets import own_presets
+from drag.shape import PARTS, Pose, shape_model, to_shape
+from pipeline.align import Alignment
+from pipeline.cli.app import run
+from pipeline.photo import read_photo, write_photo
+from pipeline.retarget import Request, landmarks_of, overall, plan, transfer, wanted
+from pipeline.sheet import draw_presets, tiled
+from weights.errors import InvalidInput, NoFace
+
+MODEL = shape_model()
+SMILE, LEFT = own_presets()["smile"], own_presets()["face-left"]
+
+
+def changed(landmarks, shift):
+    """Return landmarks whose shape has been shifted, in the pixels of another picture."""
+    return 3 * (to_shape(landmarks) + shift) @ [[0.8, 0.6], [-0.6, 0.8]] * 40 + 200
+
+
+@pytest.fixture(scope="module")
+def subject(smile):
+    return smile.subject
+
+
+def test_a_preset_becomes_handles_and_anchors(subject):
+    planned = plan(subject, Request(presets=((SMILE, 0.5),)))
+    by_name = {drag.handle: drag for drag in planned.drags}
+    assert by_name["mouth-left"].target == (-5.0, -4.5)
+    assert all(drag.relative for drag in planned.drags)
+    assert by_name["chin"].anchor
+    assert by_name["eye-left-outer"].anchor
+    assert planned.regions == ("mouth",)
+    assert planned.notes == ()
+    assert {drag.weight for drag in planned.drags} != {1.0}
+    points = subject.points(list(planned.drags))
+    assert len(points) == len(planned.drags)
+    assert points.weights.min() > 0
+    mask = subject.mask(("mouth", "eyes"))
+    assert mask == pytest.approx(np.maximum(subject.mask("mouth"), subject.mask("eyes")))
+
+
+def test_presets_mix_and_turns_open_the_whole_picture(subject):
+    planned = plan(subject, Request(presets=((SMILE, 0.5), (SMILE, 0.25), (own_presets()["brows-up"], 1.0))))
+    assert {d.handle: d.target for d in planned.drags}["mouth-left"] == (-7.5, -6.75)
+    assert planned.regions == ("brows", "mouth")
+    assert plan(subject, Request(presets=((SMILE, 0.5), (LEFT, 0.5)))).regions == ()
+
+
+def test_the_same_face_in_another_picture_asks_for_nothing(subject):
+    like = changed(subject.face.landmarks, 0)
+    assert transfer(
+        to_shape(subject.face.landmarks), to_shape(like), MODEL, parts=tuple(PARTS), pose=True
+    ) == pytest.approx(0, abs=1e-9)
+    with pytest.raises(InvalidInput, match="Nothing would move"):
+        plan(subject, Request(like=like))
+
+
+def test_an_expression_travels_and_a_pose_only_when_asked(subject):
+    shape = to_shape(subject.face.landmarks)
+    opened = MODEL.expressed(np.eye(len(MODEL.patterns))[0])
+    turned = MODEL.turned(Pose(yaw=0.2, pitch=0.0))
+    like = changed(subject.face.landmarks, opened + turned)
+    found = transfer(shape, to_shape(like), MODEL, parts=tuple(PARTS))
+    assert found == pytest.approx(opened, abs=0.1 * np.abs(opened).max())
+    assert MODEL.pose(shape + transfer(shape, to_shape(like), MODEL, parts=(), pose=True)).yaw == pytest.approx(
+        MODEL.pose(to_shape(like)).yaw, abs=0.02
+    )
+    of_mouth = transfer(shape, to_shape(like), MODEL, parts=("mouth",))
+    assert of_mouth[:48] == pytest.approx(0)
+    assert of_mouth[48:] == pytest.approx(found[48:])
+    planned = plan(subject, Request(like=like, parts=("mouth",), strength=0.5))
+    assert planned.regions == ("mouth",)
+    moving = [d for d in planned.drags if not d.anchor]
+    far = {d.handle: np.hypot(*d.target) for d in moving}
+    assert max(far.values()) == pytest.approx(50 * np.hypot(*found[48:].T).max(), rel=0.1)
+    assert wanted(()) == (tuple(PARTS), False)
+    assert wanted(("all",)) == (tuple(PARTS), True)
+    assert wanted(("pose", "jaw", "mouth")) == (("mouth", "jaw"), True)
+    assert plan(subject, Request(like=like, parts=("pose",))).regions == ()
+
+
+def test_points_take_the_place_of_what_else_moves_their_landmarks(subject):
+    points = PointsFile(
+        drags=(
+            Drag(handle="mouth-left", target=(1.0, 2.0), relative=True),
+            Drag(handle="chin", target=(0.0, 0.0), relative=True, weight=0.5),
+            Drag(handle=(206.0, 152.0), target=(200.0, 148.0)),
+        ),
+        regions=("jaw",),
+    )
+    alone = plan(subject, Request(points=points))
+    assert alone.points.regions == ("jaw",)
+    assert set(alone.drags) == set(points.drags)
+    both = plan(subject, Request(points=points, presets=((SMILE, 0.5),)))
+    named = {d.handle: d for d in both.drags}
+    assert len(named) == len(both.drags)
+    assert named["mouth-left"].target == (1, 2)
+    assert named["mouth-right"].target == (5, -4.5)
+    assert named["chin"].weight == 0.5
+    assert both.regions == ("jaw", "mouth")
+
+
+def test_what_cannot_be_is_told(subject):
+    planned = plan(subject, Request(presets=((own_presets()["eyes-closed"], 3.0),)))
+    assert any("eyelids would cross" in note for note in planned.notes)
+    size = subject.alignment.size
+    # The same face in a crop that ends just below its mouth.
+    matrix = subject.alignment.matrix.copy()
+    low = subject.face.landmarks[57, 1] + 8
+    matrix[1, 2] = low - matrix[1, 1] * (size - 1)
+    cut = replace(subject, alignment=Alignment(matrix, size))
+    planned = plan(cut, Request(presets=((own_presets()["mouth-open"], 3.0),)))
+    assert any("outside the crop" in note for note in planned.notes)
+    assert all("chin" not in str(d.handle) for d in planned.drags)
+    cut.points(list(planned.drags))
+    with pytest.raises(InvalidInput, match="needs a face"):
+        plan(replace(subject, face=None), Request(presets=((SMILE, 1.0),)))
+    with pytest.raises(InvalidInput, match=r"from 0 to 1\.5"):
+        plan(subject, Request(like=subject.face.landmarks, strength=2))
+
+
+def test_the_share_of_all_ways_counts_long_ones_most(smile):
+    result = replace(smile, reached=np.array([1.0, 0.5]))
+    first, second = smile.points.distances**2
+    assert overall(result) == pytest.approx((first + 0.5 * second) / (first + second))
+    assert overall(replace(smile, reached=np.array([np.nan, 0.5]))) == 0.5
+    assert overall(replace(smile, reached=np.array([np.nan, np.nan]))) is None
+
+
+def test_drawings():
+    drawn = draw_presets([SMILE, LEFT], side=128)
+    assert drawn.shape == (128, 128 * 2 + 6, 3)
+    blue = (drawn == (40, 90, 220)).all(axis=2)
+    assert blue[:, :128].any()
+    assert blue[:, 134:].sum() > blue[:, :128].sum()
+    assert (draw_presets([SMILE], strength=-1, side=128) != drawn[:, :128]).any()
+    tiles = [np.full((4, 6, 3), v, np.uint8) for v in range(5)]
+    sheet = tiled(tiles, columns=2, gap=1)
+    assert sheet.shape == (3 * 4 + 2, 13, 3)
+    assert (sheet[10:14, :6] == 4).all()
+    assert (sheet[10:14, 7:] == 255).all()
+
+
+QUICK = ["--invert-w-steps", "2", "--invert-steps", "8", "--invert-perceptual", "alex", "--steps", "30"]
+
+
+@pytest.fixture
+def photo(tmp_path, astronaut):
+    path = tmp_path / "me.png"
+    write_photo(astronaut, path)
+    return path
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run a command; return its exit code, stdout, and stderr as one line."""
+
+    def call(*arguments):
+        code = run([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        return code, out, " ".join(err.split())
+
+    return call
+
+
+def test_retarget_and_again_from_its_points(cli, photo, tmp_path):
+    points, first, second = (tmp_path / name for name in ("p.json", "1.png", "2.png"))
+    code, out, err = cli(
+        "retarget", photo, "--preset", "smile=-1", "-o", first, "--save-points", points, "--json", *QUICK,
+        "--corrections", 1,
+    )  # fmt: skip
+    told = json.loads(out)
+    assert told["regions"] == ["mouth"]
+    assert told["reached"] > 0.1
+    assert (code == 0) == (told["reached"] >= 0.5)
+    shares = {handle["drag"]: handle["reached"] for handle in told["handles"]}
+    assert shares["mouth-left:10%,9%"] is not None
+    assert shares["chin:0%,0%"] is None
+    assert "Traceback" not in err
+    code_2, out, err = cli("retarget", photo, "--points", points, "-o", second, *QUICK, "--corrections", 1)
+    assert out == f"{second}\n"
+    assert code_2 == code
+    assert "Detected again on the result, the landmarks made" in err
+    assert "what may change: mouth" in err
+    assert np.array_equal(read_photo(first).pixels, read_photo(second).pixels)
+    assert (read_photo(first).pixels != read_photo(photo).pixels).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["PHOTO"], 2, "give --like OTHER, --preset NAME=STRENGTH, or --points FILE"),
+        (["PHOTO", "--preset", "grin"], 2, "No preset is called 'grin'"),
+        (["PHOTO", "--preset", "smile=x"], 2, "write smile=0.6"),
+        (["PHOTO", "--preset", "smile", "--region", "mouth"], 2, "give that photo, too"),
+        (["PHOTO", "--like", "PHOTO", "--strength", "2"], 2, "from 0 to 1.5"),
+        (["PHOTO", "--like", "PHOTO", "--region", "ear"], 2, "ear"),
+        (["PHOTO", "--like", "missing.png"], 2, "There is no photo at missing.png"),
+        (["PHOTO", "--like", "GREY"], 3, "No face was found"),
+        (["PHOTO", "--like", "PHOTO"], 2, "Nothing would move"),
+        (["PHOTO", "--points", "missing.json"], 2, "no points to read"),
+        (["PHOTO", "--points", "TEXT"], 1, "no JSON file"),
+        (["PHOTO", "--preset", "smile", "--presets", "TEXT"], 1, "no TOML file"),
+        (["PHOTO", "--preset", "smile", "--save-points", "TEXT"], 2, "exists: give another path"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_a_sentence(cli, photo, tmp_path, arguments, code, message):
+    text, grey = tmp_path / "text.txt", tmp_path / "grey.png"
+    text.write_text("not data")
+    Image.new("RGB", (200, 200), "grey").save(grey)
+    names = {"PHOTO": photo, "TEXT": text, "GREY": grey}
+    before = set(tmp_path.iterdir())
+    found, out, err = cli("retarget", *(names.get(a, a) for a in arguments))
+    assert found == code
+    assert message.replace(" ", "") in err.replace(" ", "").replace("│", "")
+    assert "Traceback" not in err
+    assert out == ""
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_presets_are_listed_and_drawn(cli, tmp_path):
+    mine, drawn = tmp_path / "mine.toml", tmp_path / "drawn.png"
+    mine.write_text('[wink]\nabout = "one eye"\nregions = ["eyes"]\nmove = { 37 = [0, 5], 38 = [0, 5] }\n')
+    code, out, _ = cli("presets", "--presets", mine, "-o", drawn)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == [*own_presets(), "wink"]
+    assert "one eye  (eyes)" in out
+    assert read_photo(drawn).width == 4 * 256 + 3 * 6
+    code, out, _ = cli("presets", "--json")
+    assert json.loads(out)["smile"]["move"]["mouth-left"] == [-10, -9]
+    assert cli("presets", "-o", drawn)[0] == 2
+    assert "say where with -o" in cli("presets", "--sheet", drawn)[2]
+    assert "from -1.5 to 1.5" in cli("presets", "--strength", 0)[2]
+
+
+def test_the_largest_face_is_taken(astronaut, store):
+    from pipeline.faces import make_detector
+    from pipeline.photo import Photo
+
+    detector = make_detector("dlib", store=store)
+    assert landmarks_of(astronaut, detector).shape == (68, 2)
+    with pytest.raises(NoFace):
+        landmarks_of(Photo(pixels=np.full((200, 200, 3), 90, np.uint8)), detector)
