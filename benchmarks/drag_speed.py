@@ -63,7 +63,7 @@ def measure(case: dict) -> dict:
             w,
             points,
             spread=1e-3,
-            settings=DragSettings(steps=case["steps"], patience=0, learning_rate=1.0),
+            settings=DragSettings(steps=case["steps"], patience=0, learning_rate=1.0, compile=case["compile"]),
             mask=mask,
             dtype=getattr(torch, case["dtype"]),
             callback=lambda step: marks.append(time.perf_counter()) or None,
@@ -108,7 +108,8 @@ def main() -> None:
     for size, handles, mask in itertools.product(arguments.sizes, arguments.handles, (False, True)):
         seconds: dict = {kind: [] for kind in kinds}
         memory: dict = dict.fromkeys(kinds, 0.0)
-        for _, kind in itertools.product(range(arguments.rounds), kinds):
+        measured = [kind for kind in kinds if mask or not kind[2]]  # compiling is for the whole map
+        for _, kind in itertools.product(range(arguments.rounds), measured):
             engine, dtype, compiled = kind
             steps = arguments.steps if engine == "engine" else min(arguments.steps, 5)
             case = {"engine": engine, "dtype": dtype, "compile": compiled, "size": size, "handles": handles}
@@ -116,7 +117,7 @@ def main() -> None:
             seconds[kind] += found["seconds"]
             memory[kind] = max(memory[kind], found["memory"])
         base, base_memory = statistics.median(seconds[kinds[0]]), memory[kinds[0]]
-        for kind in kinds:
+        for kind in measured:
             s, m = statistics.median(seconds[kind]), memory[kind]
             name = kind[0] if kind[0] == "baseline" else kind[1] + (", compiled" if kind[2] else "")
             lines.append(

@@ -124,7 +124,8 @@ def drag(
     settings = settings or DragSettings()
     rows = min(settings.rows, network.config.num_ws)
     resolution = settings.feature_resolution or default_resolution(network.config.size)
-    features = FeatureNetwork(network, w, rows=rows, resolution=resolution, dtype=dtype)
+    compiled = settings.compile
+    features = FeatureNetwork(network, w, rows=rows, resolution=resolution, dtype=dtype, compiled=compiled)
     start = w[:, :rows].detach()
     at, path, codes = points.handles, [points.handles], [start[0]]
     if after:

@@ -9,6 +9,7 @@ coordinates (x, y), pixel centres at whole numbers, bilinear between them.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from weights.errors import InvalidInput
-from weights.generator import Generator, GeneratorConfig, SynthesisLayer
+from weights.generator import Generator, GeneratorConfig, SynthesisLayer, activate, convolve, modulation
 
 Cells = NDArray[np.int64]
 
@@ -109,8 +110,26 @@ def _cut(x: Tensor, first: Cells, side: int) -> Tensor:
 class FeatureNetwork:
     """The blocks up to the feature map, prepared for one drag."""
 
-    def __init__(self, network: Generator, ws: Tensor, *, rows: int, resolution: int, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        network: Generator,
+        ws: Tensor,
+        *,
+        rows: int,
+        resolution: int,
+        dtype: torch.dtype,
+        compiled: bool = False,
+    ) -> None:
         """Prepare for codes that differ from `ws` (1, num_ws, w_dim) in their first `rows` rows only.
+
+        Args:
+            network: frozen.
+            ws: (1, num_ws, w_dim).
+            rows: how many of them a drag moves.
+            resolution: of F.
+            dtype: of the convolutions.
+            compiled: compile the whole map's computation with torch.compile, whose cache on disk serves the next
+                drag; pieces are computed as ever.
 
         Raises:
             InvalidInput: a generator of the `resnet` architecture, or of portraits.
@@ -129,12 +148,17 @@ class FeatureNetwork:
                         _Layer(getattr(block, name), block.resolution, row, ws if row >= rows else None, dtype)
                     )
 
-    def whole(self, moved: Tensor) -> FeaturePieces:
-        """Return F as one piece, for the first rows `moved` (1, rows, w_dim)."""
+        self._run: Callable[[Tensor], Tensor] = torch.compile(self._map, dynamic=False) if compiled else self._map
+
+    def _map(self, moved: Tensor) -> Tensor:
         x = self._const
         for layer in self._layers:
             x = layer.whole(x, moved)
-        return FeaturePieces(x, np.zeros((1, 2), np.int64), self.resolution, self.size)
+        return x
+
+    def whole(self, moved: Tensor) -> FeaturePieces:
+        """Return F as one piece, for the first rows `moved` (1, rows, w_dim)."""
+        return FeaturePieces(self._run(moved), np.zeros((1, 2), np.int64), self.resolution, self.size)
 
     def pieces(self, moved: Tensor, centers: NDArray[np.float64], radius: float) -> FeaturePieces:
         """Return pieces of F that hold all of it within `radius` picture pixels of the centres, along each axis.
@@ -183,32 +207,42 @@ def _input_side(side: int, blocks: int) -> int:
 
 
 class _Layer:
-    """A synthesis layer with all that stays the same during a drag."""
+    """A synthesis layer with all that stays the same during a drag computed: nothing but tensors."""
 
     def __init__(
         self, layer: SynthesisLayer, resolution: int, row: int, fixed: Tensor | None, dtype: torch.dtype
     ) -> None:
-        self.layer, self.resolution, self.row, self.up = layer, resolution, row, layer.up
-        self.dtype = dtype
+        self.resolution, self.row, self.dtype, self.clamp = resolution, row, dtype, layer.conv_clamp
         with torch.no_grad():
-            self.modulation = None if fixed is None else layer.modulation(fixed[:, row], dtype)
+            self.fixed = None if fixed is None else layer.modulation(fixed[:, row], dtype)
+            self.weight, self.squared = layer.kernel(dtype)
+            self.taps = layer.taps(dtype) if layer.up else None
+            self.bias = layer.gained_bias(dtype)
             self.noise = layer.noise("const", 1, dtype, None)
+            affine = layer.affine
+            self.affine = affine.weight * affine.weight_gain, affine.bias * affine.bias_gain
+
+    @property
+    def up(self) -> bool:
+        """Whether the layer doubles the resolution."""
+        return self.taps is not None
 
     def macs(self, side: int) -> float:
         """Return the multiplications for an output of `side` cells square."""
-        return self.layer.weight.numel() * (side / 2 if self.up else side) ** 2
+        return self.weight.numel() * (side / 2 if self.up else side) ** 2
 
     def whole(self, x: Tensor, moved: Tensor) -> Tensor:
+        """Compute the whole map (1, out, H, W) from that of the layer's input."""
         scale, demodulation = self._modulation(moved)
-        return self.layer.activate(self.layer.convolve(x * scale), demodulation, self.noise)
+        return activate(convolve(x * scale, self.weight, self.taps), demodulation, self.bias, self.noise, self.clamp)
 
     def pieces(self, x: Tensor, moved: Tensor, origins: Cells) -> Tensor:
         """Compute the pieces that begin at `origins` (n, 2) from pieces of the layer's input."""
         scale, demodulation = self._modulation(moved)
-        x = self.layer.convolve(x * scale, valid=True)
+        x = convolve(x * scale, self.weight, self.taps, valid=True)
         side = x.shape[-1]
         noise = None if self.noise is None else _cut(self.noise, origins, side)
-        x = self.layer.activate(x, demodulation, noise)
+        x = activate(x, demodulation, self.bias, noise, self.clamp)
         inside = self._inside(origins, side)
         # The next convolution pads the map with zeros: so must be what a piece has beyond the border.
         return x if inside is None else x * torch.as_tensor(inside, device=x.device).to(x.dtype)
@@ -223,4 +257,6 @@ class _Layer:
         return inside[:, None]
 
     def _modulation(self, moved: Tensor) -> tuple[Tensor, Tensor]:
-        return self.modulation or self.layer.modulation(moved[:, self.row], self.dtype)
+        if self.fixed is not None:
+            return self.fixed
+        return modulation(F.linear(moved[:, self.row], *self.affine), self.squared, self.dtype)

@@ -25,6 +25,8 @@ class DragSettings:
         patience: stop when no handle has come nearer in so many steps; 0 for never.
         tolerance: how near a target is near enough, in pixels at 512; 0 for the paper's 1 up to five handles and
             2 for more.
+        compile: compile the network up to the feature map (torch.compile, needs a C++ compiler). It serves drags
+            that compute the whole map, as those with a mask do; whether it pays depends on the machine.
     """
 
     steps: int = 300
@@ -36,6 +38,7 @@ class DragSettings:
     feature_resolution: int = 0
     patience: int = 60
     tolerance: float = 0.0
+    compile: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

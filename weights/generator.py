@@ -214,6 +214,48 @@ class Kernel(NamedTuple):
     squared: Tensor
 
 
+def modulation(style: Tensor, squared: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Map a style (N, in) to factors of the input (N, in, 1, 1) and of the output (N, out, 1, 1).
+
+    The second one demodulates (equation 3 of the paper); it includes the gain of the activation. `squared` is the
+    kernel's.
+    """
+    demodulation = (style.square() @ squared.t() + 1e-8).rsqrt() * SQRT2
+    return style.to(dtype)[:, :, None, None], demodulation.to(dtype)[:, :, None, None]
+
+
+def convolve(x: Tensor, weight: Tensor, taps: Tensor | None, *, valid: bool = False) -> Tensor:
+    """Convolve without modulation.
+
+    Args:
+        x: (N, in, H, W).
+        weight: the kernel's.
+        taps: (out, 1, 4, 4), the low-pass of a convolution that doubles the resolution; None for one that does not.
+        valid: take x for a piece of a larger map and return only what does not depend on the rest of it.
+
+    Returns:
+        (N, out, H, W), or (N, out, 2H, 2W) where it doubles; for a piece 2 or 4 pixels less.
+    """
+    padding = 0 if valid else 1
+    if taps is None:
+        return F.conv2d(x, weight, padding=padding)
+    x = F.conv_transpose2d(x, weight, stride=2)
+    x = x[:, :, 1:-1, 1:-1] if valid else x
+    return F.conv2d(x, taps, padding=padding, groups=x.shape[1])
+
+
+def activate(x: Tensor, demodulation: Tensor, bias: Tensor, noise: Tensor | None, clamp: float | None) -> Tensor:
+    """Demodulate, add noise and bias, and apply the activation; x is overwritten where autograd allows.
+
+    Leaky ReLU commutes with a positive gain: that of the activation, sqrt(2), is in the three summands already.
+    """
+    x = torch.addcmul(bias, x, demodulation)
+    if noise is not None:
+        x = x.add_(noise)
+    x = F.leaky_relu_(x, 0.2)
+    return x if clamp is None else x.clamp(-clamp, clamp)
+
+
 class SynthesisLayer(nn.Module):
     """A modulated 3 x 3 convolution with noise, bias and leaky ReLU; `up` doubles the resolution first."""
 
@@ -248,52 +290,26 @@ class SynthesisLayer(nn.Module):
         weight = weight.transpose(0, 1) if self.up else weight
         return Kernel(weight.to(dtype).contiguous(memory_format=torch.channels_last), squared)
 
+    def taps(self, dtype: torch.dtype) -> Tensor:
+        """Return the low-pass after doubling, for each channel: (out, 1, 4, 4)."""
+        return (self.resample_filter * 4).to(dtype).expand(self.weight.shape[0], 1, 4, 4).contiguous()
+
     def modulation(self, w: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Map w (N, w_dim) to factors of the input (N, in, 1, 1) and of the output (N, out, 1, 1).
-
-        The second one demodulates (equation 3 of the paper); it includes the gain of the activation.
-        """
-        style = self.affine(w)
-        demodulation = (style.square() @ self.kernel(dtype).squared.t() + 1e-8).rsqrt() * SQRT2
-        return style.to(dtype)[:, :, None, None], demodulation.to(dtype)[:, :, None, None]
-
-    def convolve(self, x: Tensor, *, valid: bool = False) -> Tensor:
-        """Convolve without modulation.
-
-        Args:
-            x: (N, in, H, W).
-            valid: take x for a piece of a larger map and return only what does not depend on the rest of it.
-
-        Returns:
-            (N, out, H, W), or (N, out, 2H, 2W) where `up`; for a piece 2 or 4 pixels less.
-        """
-        weight = self.kernel(x.dtype).weight
-        padding = 0 if valid else 1
-        if not self.up:
-            return F.conv2d(x, weight, padding=padding)
-        x = F.conv_transpose2d(x, weight, stride=2)
-        x = x[:, :, 1:-1, 1:-1] if valid else x
-        taps = (self.resample_filter * 4).to(x.dtype)[None, None].expand(x.shape[1], 1, 4, 4)
-        return F.conv2d(x, taps.contiguous(), padding=padding, groups=x.shape[1])
+        """Map w (N, w_dim) to factors of the input (N, in, 1, 1) and of the output (N, out, 1, 1)."""
+        return modulation(self.affine(w), self.kernel(dtype).squared, dtype)
 
     def noise(self, mode: NoiseMode, n: int, dtype: torch.dtype, random: torch.Generator | None) -> Tensor | None:
-        """Return the scaled noise, (1 or N, 1, H, W), or None for none."""
+        """Return the scaled noise with the gain of the activation, (1 or N, 1, H, W), or None for none."""
         if mode == "none":
             return None
         noise = self.noise_const[None, None]
         if mode == "random":
             noise = torch.randn(n, 1, *self.noise_const.shape, generator=random, device=noise.device, dtype=noise.dtype)
-        return (noise * self.noise_strength).to(dtype)
+        return (noise * self.noise_strength * SQRT2).to(dtype)
 
-    def activate(self, x: Tensor, demodulation: Tensor, noise: Tensor | None) -> Tensor:
-        """Demodulate, add noise and bias, and apply the activation; x is overwritten where autograd allows."""
-        # leaky ReLU commutes with a positive gain: sqrt(2) goes into the three summands before it.
-        bias = (self.bias * SQRT2).to(x.dtype)[None, :, None, None]
-        x = torch.addcmul(bias, x, demodulation)
-        if noise is not None:
-            x = x.add_(noise * SQRT2)
-        x = F.leaky_relu_(x, 0.2)
-        return x if self.conv_clamp is None else x.clamp(-self.conv_clamp, self.conv_clamp)
+    def gained_bias(self, dtype: torch.dtype) -> Tensor:
+        """Return the bias (1, out, 1, 1) with the gain of the activation."""
+        return (self.bias * SQRT2).to(dtype)[None, :, None, None]
 
     def forward(
         self,
@@ -306,7 +322,9 @@ class SynthesisLayer(nn.Module):
         """x (N, in, H, W), w (N, w_dim) -> (N, out, H, W), twice the size where `up`; in x's dtype."""
         scale, demodulation = self.modulation(w, x.dtype)
         noise = self.noise(noise_mode, len(x), x.dtype, random)
-        return self.activate(self.convolve(x * scale), demodulation, noise)
+        taps = self.taps(x.dtype) if self.up else None
+        x = convolve(x * scale, self.kernel(x.dtype).weight, taps)
+        return activate(x, demodulation, self.gained_bias(x.dtype), noise, self.conv_clamp)
 
 
 class ToRGB(nn.Module):

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -52,3 +54,18 @@ def test_gradients_through_pieces_are_those_through_the_map():
         features.pieces(moved, center, 4.0).sample(xs, ys).square().sum().backward()
         gradients.append(moved.grad)
     assert torch.allclose(*gradients, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
+def test_compiled_is_the_same():
+    network = tiny_generator(32, channels=4)
+    ws = tiny_ws(network)
+    maps, gradients = [], []
+    for compiled in (False, True):
+        features = FeatureNetwork(network, ws, rows=4, resolution=16, dtype=torch.float32, compiled=compiled)
+        moved = ws[:, :4].clone().requires_grad_()
+        maps.append(features.whole(moved).values)
+        maps[-1].square().sum().backward()
+        gradients.append(moved.grad)
+    assert torch.allclose(*maps, atol=1e-5)
+    assert torch.allclose(*gradients, rtol=1e-3, atol=1e-4)
