@@ -69,6 +69,7 @@ class Inverted:
         self.generator = load_generator("faces-128", device=CPU)
         self.dtype = torch.bfloat16 if has_native_bfloat16() else torch.float32
         self.lpips = Lpips("vgg", store=Store(), device=CPU, dtype=self.dtype)
+        self.texture = Lpips("alex", store=Store(), device=CPU, dtype=self.dtype)
         self.tuning = TuningSettings(tune=tune)
 
     def __call__(self, pair: Pair, size: int) -> tuple[Crop, Crop]:
@@ -77,12 +78,13 @@ class Inverted:
         return before, after
 
     def _show(self, crop: Crop) -> Crop:
-        found = invert(
+        (found,) = invert(
             self.generator,
             to_tensor(crop, CPU),
             lpips=self.lpips,
             settings=InversionSettings(),
             tuning=self.tuning,
+            texture=self.texture,
             dtype=self.dtype,
         )
         with torch.no_grad():

@@ -48,6 +48,7 @@ CASES: dict[str, tuple[InversionSettings, TuningSettings, bool]] = {
     "W+, P_N": (replace(PLAIN, prior="pn", pull=0.01), TuningSettings(), True),
     "W+, mean w start": (PLAIN, TuningSettings(), False),
     "W, tuned": (replace(PLAIN, space="w", w_steps=60), TuningSettings(tune=True, steps=150), True),
+    "W+, tuned by vgg alone": (PLAIN, TuningSettings(tune=True, steps=100, texture=0), True),
     "W+, tuned": (PLAIN, TuningSettings(tune=True, steps=100), True),
 }
 
@@ -90,6 +91,7 @@ class Bench:
         self.generator = load_generator(generator, device=self.device)
         self.metrics = {name: Lpips(name, store=self.store, device=self.device) for name in ("alex", "vgg")}
         self.loss = Lpips("vgg", store=self.store, device=self.device, dtype=dtype)
+        self.texture = Lpips("alex", store=self.store, device=self.device, dtype=dtype)
         self.observer = Observer(self.store)
 
     def run(self, crop: NDArray[np.float32], case: str) -> tuple[Found, NDArray[np.float32]]:
@@ -98,9 +100,9 @@ class Bench:
         generator = self.generator if encoder else replace(self.generator, encoder=None)
         found = Found()
         start = time.perf_counter()
-        inversion = invert(
+        (inversion,) = invert(
             generator, to_tensor(crop, self.device), lpips=self.loss, settings=settings, tuning=tuning,
-            dtype=self.dtype, callback=lambda step: found.curve.append(step.loss),
+            texture=self.texture, dtype=self.dtype, callback=lambda step: found.curve.append(step.loss),
         )  # fmt: skip
         found.seconds = time.perf_counter() - start
         found.steps = sum(inversion.steps.values())

@@ -14,17 +14,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inversion.perceptual import Lpips
+from inversion.perceptual import Lpips, Mixture
 from inversion.pivotal import tune, with_difference
 from inversion.project import Callback, Objective, project
 from inversion.settings import InversionSettings, TuningSettings
-from weights.errors import InvalidFile
+from weights.errors import InvalidFile, InvalidInput
 from weights.formats import native
 from weights.generator import Generator
-from weights.load import LoadedGenerator
+from weights.load import LoadedGenerator, better
 
 VERSION = 1
 KIND = "photodrag-inversion"
+FAR = 1.5  # times the usual loss; beyond, a face is one that the generator cannot show
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -117,34 +118,41 @@ def check_generator(inversion: Inversion, generator: LoadedGenerator, *, name: s
 
 def invert(
     generator: LoadedGenerator,
-    crop: Tensor,
+    crops: Tensor,
     *,
     lpips: Lpips,
     settings: InversionSettings | None = None,
     tuning: TuningSettings | None = None,
+    texture: Lpips | None = None,
     weight: Tensor | None = None,
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
     callback: Callback | None = None,
-) -> Inversion:
-    """Invert a crop: project it, and tune the generator where asked to.
+) -> list[Inversion]:
+    """Invert crops: project them as one batch, and tune the generator for each where asked to.
 
     Args:
         generator: to invert into; it is not changed.
-        crop: RGB (1, 3, size, size) in [-1, 1].
+        crops: RGB (N, 3, size, size) in [-1, 1].
         lpips: of the settings' backbone.
         settings: of the projection; None for the defaults.
         tuning: of the pivotal tuning; None for the defaults, which is none.
-        weight: (1, 1, size, size), mean 1, where the picture counts; None for everywhere alike.
+        texture: AlexNet's metric, where the tuning minds texture; None for none.
+        weight: (1 or N, 1, size, size), mean 1, where the pictures count; None for everywhere alike.
         dtype: of the convolutions.
         seed: of what is random.
         callback: told of each step.
+
+    Raises:
+        InvalidInput: noise maps are to be optimised for more than one crop at a time.
     """
     settings, tuning = settings or InversionSettings(), tuning or TuningSettings()
+    if len(crops) > 1 and settings.noise == "optimise":
+        raise InvalidInput("Noise maps are optimised for one photo at a time: invert the photos one by one.")
     deadline = time.monotonic() + settings.time_limit if settings.time_limit else math.inf
     found = project(
         generator.network,
-        crop,
+        crops,
         spread=generator.spread,
         lpips=lpips,
         settings=settings,
@@ -155,30 +163,59 @@ def invert(
         deadline=deadline,
         callback=callback,
     )
-    loss, steps, completed = float(found.loss[0]), {"project": found.steps}, found.completed
     original = generator.network.synthesis
-    difference = {name: (noise - original.get_buffer(name)).half() for name, noise in found.noise.items()}
-    if tuning.tune and completed:
-        tuned = tune(
-            generator.network,
-            found.w,
-            Objective(crop, lpips, settings, weight),
-            spread=generator.spread,
-            settings=tuning,
-            start=difference,
-            dtype=dtype,
-            seed=seed,
-            deadline=deadline,
-            callback=callback,
+    noise = {name: (noise - original.get_buffer(name)).half() for name, noise in found.noise.items()}
+    metric = Mixture(lpips, texture, tuning.texture) if texture and tuning.texture else lpips
+    inversions = []
+    completed = found.completed
+    for i, w in enumerate(found.w):
+        difference, loss, steps = noise, float(found.loss[i]), {"project": found.steps}
+        if tuning.tune and completed:
+            crop, its_weight = crops[i : i + 1], None if weight is None else weight[min(i, len(weight) - 1)][None]
+            tuned = tune(
+                generator.network,
+                w[None],
+                Objective(crop, metric, settings, its_weight),
+                spread=generator.spread,
+                settings=tuning,
+                start=difference,
+                dtype=dtype,
+                seed=seed,
+                deadline=deadline,
+                callback=callback,
+            )
+            difference, steps["tune"], completed = tuned.difference, tuned.steps, tuned.completed
+            with torch.no_grad():
+                loss = float(Objective(crop, lpips, settings, its_weight)(tuned.images)[0])
+        inversions.append(
+            Inversion(
+                w=w[None],
+                difference=difference,
+                generator=generator.name,
+                generator_sha256=generator.sha256,
+                loss=loss,
+                steps=steps,
+                completed=completed,
+                settings={"inversion": dataclasses.asdict(settings), "tuning": dataclasses.asdict(tuning)},
+            )
         )
-        difference, loss, steps["tune"], completed = tuned.difference, tuned.loss, tuned.steps, tuned.completed
-    return Inversion(
-        w=found.w,
-        difference=difference,
-        generator=generator.name,
-        generator_sha256=generator.sha256,
-        loss=loss,
-        steps=steps,
-        completed=completed,
-        settings={"inversion": dataclasses.asdict(settings), "tuning": dataclasses.asdict(tuning)},
+    return inversions
+
+
+def doubt(inversion: Inversion, generator: LoadedGenerator) -> str | None:
+    """Say that a generator shows a face badly, in one sentence; None where it does not, or nobody knows.
+
+    Losses can be compared with the usual one where the settings that they depend on are the defaults, and
+    the generator was not tuned.
+    """
+    usual, plain = generator.usual_loss, dataclasses.asdict(InversionSettings())
+    settings = inversion.settings.get("inversion", {})
+    comparable = all(settings.get(key) == plain[key] for key in ("perceptual", "pixel_weight", "focus"))
+    if usual is None or inversion.difference or not comparable or inversion.loss <= FAR * usual:
+        return None
+    larger = better(generator)
+    advice = f"`--generator {larger}` shows more" if larger else "--tune comes nearer"
+    return (
+        f"The generator {inversion.generator} cannot show this face well (loss {inversion.loss:.2f}, where up to "
+        f"{usual:.2f} is usual), so the edit may look wrong: {advice}."
     )

@@ -74,6 +74,23 @@ class Lpips(nn.Module):
         return self.distance(self.features(a), self.features(b))
 
 
+class Mixture:
+    """Two metrics as one: the first plus the second by a weight."""
+
+    def __init__(self, first: Lpips, second: Lpips, weight: float) -> None:
+        self.first, self.second, self.root = first, second, weight**0.5
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Map RGB (N, 3, H, W) in [-1, 1] to features, whose sums of squared differences make the metric."""
+        return self.first.features(images) + [f * self.root for f in self.second.features(images)]
+
+    distance = staticmethod(Lpips.distance)
+
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the metric (N,) between RGB pictures (N, 3, H, W) in [-1, 1]."""
+        return self.distance(self.features(a), self.features(b))
+
+
 def shrink(images: Tensor) -> Tensor:
     """Average pictures (N, 3, H, W) down to MAX_SIZE px; smaller ones stay."""
     if images.shape[-1] <= MAX_SIZE:

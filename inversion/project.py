@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from inversion.noise import noise_loss, noise_maps, normalise
-from inversion.perceptual import Lpips
+from inversion.perceptual import Lpips, Mixture
 from inversion.prior import PnSpace
 from inversion.settings import InversionSettings
 from weights.encoder import Encoder
@@ -66,10 +66,12 @@ class Projection:
 class Objective:
     """How far pictures are from the crops: LPIPS plus a weighted mean squared error."""
 
-    def __init__(self, crops: Tensor, lpips: Lpips, settings: InversionSettings, weight: Tensor | None) -> None:
+    def __init__(
+        self, crops: Tensor, lpips: Lpips | Mixture, settings: InversionSettings, weight: Tensor | None
+    ) -> None:
         """Compute what depends on the crops (N, 3, size, size) alone, once.
 
-        `weight` (1, 1, size, size), mean 1, says where the picture counts; None for everywhere alike.
+        `weight` (1 or N, 1, size, size), mean 1, says where the picture counts; None for everywhere alike.
         """
         self.crops, self.lpips, self.pixel_weight, self.weight = crops, lpips, settings.pixel_weight, weight
         self.target = lpips.features(crops)
@@ -113,7 +115,7 @@ def project(
         lpips: the metric; its features of the crops are computed once.
         settings: see there.
         encoder: for the start.
-        weight: (1, 1, size, size), mean 1, where the picture counts; None for everywhere alike.
+        weight: (1 or N, 1, size, size), mean 1, where the pictures count; None for everywhere alike.
         dtype: of the convolutions.
         seed: of the noise that helps a start without an encoder out of bad places.
         deadline: of time.monotonic(), after which the best so far is taken.

@@ -44,6 +44,7 @@ class TuningSettings:
         tune: tune the generator, so that it shows the photo's own features; slower.
         steps: at most so many.
         learning_rate: of Adam.
+        texture: weight of a second LPIPS, AlexNet's, which minds the fine texture that VGG's forgives; 0 for none.
         enough: stop at this LPIPS.
         locality: weight of the term that keeps the generator's other faces as they were; 0 for none.
         blocks: tune the blocks from this resolution up; 4 for all.
@@ -52,6 +53,7 @@ class TuningSettings:
     tune: bool = False
     steps: int = 100
     learning_rate: float = 4e-3
+    texture: float = 0.25
     enough: float = 0.03
     locality: float = 0.0
     blocks: int = 4

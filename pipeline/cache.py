@@ -22,7 +22,8 @@ class InversionCache:
         """Use `folder`; None for the one in the cache folder of the project."""
         self.folder = folder or home() / "inversions"
 
-    def key(self, crop: Crop, **made_with: object) -> str:
+    @staticmethod
+    def key(crop: Crop, **made_with: object) -> str:
         """Return the name of the inversion of a crop made with the given settings."""
         digest = hashlib.sha256(crop.tobytes())
         digest.update(json.dumps(made_with, sort_keys=True).encode())

@@ -19,7 +19,7 @@ from drag.landmarks import Drag
 from drag.points import Points
 from drag.regions import region_mask
 from drag.settings import DragSettings, Region
-from inversion.inversion import Inversion, check_generator, invert
+from inversion.inversion import Inversion, check_generator, doubt, invert
 from inversion.perceptual import Lpips
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.align import Alignment, center_frame, cut, ffhq_frame
@@ -129,6 +129,14 @@ class Pipeline:
     def lpips(self) -> Lpips:
         """The perceptual loss of the settings."""
         return Lpips(self.settings.inversion.perceptual, store=self.store, device=self.device, dtype=self.dtype)
+
+    @cached_property
+    def texture(self) -> Lpips | None:
+        """AlexNet's metric, where the tuning of the settings minds texture."""
+        tuning = self.settings.tuning
+        if not (tuning.tune and tuning.texture and self.settings.inversion.perceptual != "alex"):
+            return None
+        return Lpips("alex", store=self.store, device=self.device, dtype=self.dtype)
 
     @cached_property
     def detector(self) -> Detector:
@@ -245,48 +253,71 @@ class Pipeline:
 
     def invert(self, aligned: Aligned, *, progress: Progress | None = None) -> Subject:
         """Find the code that shows the crop, or find it in the cache."""
-        settings = self.settings
-        key = ""
-        if self.cache:
-            key = self.cache.key(
-                aligned.crop,
-                generator=self.generator.sha256,
+        return self.invert_all([aligned], progress=progress)[0]
+
+    def invert_all(self, aligned: Sequence[Aligned], *, progress: Progress | None = None) -> list[Subject]:
+        """Find the codes of several photos' crops as one batch; those that are in the cache are taken from there.
+
+        Raises:
+            InvalidInput: see `inversion.inversion.invert`.
+        """
+        keys = [self._key(one) for one in aligned]
+        found = [self.cache.get(key) if self.cache else None for key in keys]
+        missing = [i for i, inversion in enumerate(found) if inversion is None]
+        if missing:
+            settings, weights = self.settings, [self._focus(aligned[i]) for i in missing]
+            inverted = invert(
+                self.generator,
+                torch.cat([to_tensor(aligned[i].crop, self.device) for i in missing]),
+                lpips=self.lpips,
+                settings=settings.inversion,
+                tuning=settings.tuning,
+                texture=self.texture,
+                weight=torch.cat([w for w in weights if w is not None]) if settings.inversion.focus else None,
+                dtype=self.dtype,
                 seed=settings.compute.seed,
-                dtype=str(self.dtype),
-                inversion=dataclasses.asdict(settings.inversion),
-                tuning=dataclasses.asdict(settings.tuning),
+                callback=progress and (lambda s: progress(_STAGE[s.phase], s.index + 1, s.total, f"loss {s.loss:.3f}")),
             )
-            kept = self.cache.get(key)
-            if kept:
-                return self._subject(aligned, kept)
-        inversion = invert(
-            self.generator,
-            to_tensor(aligned.crop, self.device),
-            lpips=self.lpips,
-            settings=settings.inversion,
-            tuning=settings.tuning,
-            weight=self._focus(aligned),
-            dtype=self.dtype,
+            for i, inversion in zip(missing, inverted, strict=True):
+                matrix = torch.from_numpy(aligned[i].alignment.matrix)
+                found[i] = kept = dataclasses.replace(inversion, alignment=matrix)
+                if self.cache and kept.completed:
+                    self.cache.put(keys[i], kept)
+        return [self._subject(one, inversion) for one, inversion in zip(aligned, found, strict=True) if inversion]
+
+    def _key(self, aligned: Aligned) -> str:
+        """Return what the inversion of a crop is called in the cache."""
+        settings = self.settings
+        return InversionCache.key(
+            aligned.crop,
+            generator=self.generator.sha256,
             seed=settings.compute.seed,
-            callback=progress and (lambda s: progress(_STAGE[s.phase], s.index + 1, s.total, f"loss {s.loss:.3f}")),
+            dtype=str(self.dtype),
+            inversion=dataclasses.asdict(settings.inversion),
+            tuning=dataclasses.asdict(settings.tuning),
         )
-        inversion = dataclasses.replace(inversion, alignment=torch.from_numpy(aligned.alignment.matrix))
-        if self.cache and inversion.completed:
-            self.cache.put(key, inversion)
-        return self._subject(aligned, inversion)
 
     def _focus(self, aligned: Aligned) -> Tensor | None:
         """Return where the crop counts, (1, 1, size, size) of mean 1: the face more than its background."""
         focus = self.settings.inversion.focus
-        if not focus or aligned.face is None:
+        if not focus:
             return None
-        face = region_mask(aligned.alignment.to_crop(aligned.face.landmarks), "face", aligned.alignment.size)
+        size = aligned.alignment.size
+        face = np.ones((size, size), np.float32)
+        if aligned.face:
+            face = region_mask(aligned.alignment.to_crop(aligned.face.landmarks), "face", size)
         weight = 1 - focus + focus * face
         return torch.as_tensor(weight / weight.mean(), device=self.device)[None, None]
 
     def _subject(self, aligned: Aligned, inversion: Inversion) -> Subject:
         parts = {f.name: getattr(aligned, f.name) for f in dataclasses.fields(Aligned)}
-        return Subject(**parts, inversion=inversion, network=inversion.network(self.generator), dtype=self.dtype)
+        return Subject(
+            **parts,
+            inversion=inversion,
+            network=inversion.network(self.generator),
+            dtype=self.dtype,
+            doubt=doubt(inversion, self.generator),
+        )
 
     def _composite(
         self, subject: Subject, before: Crop, after: Crop, allowed: NDArray[np.float32] | None

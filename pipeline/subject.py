@@ -88,11 +88,13 @@ class Subject(Aligned):
         inversion: the code of the crop.
         network: the generator, tuned where the inversion is.
         dtype: of the network's convolutions.
+        doubt: a sentence where the generator cannot show this face well.
     """
 
     inversion: Inversion
     network: Generator
     dtype: torch.dtype
+    doubt: str | None = None
 
     @property
     def w(self) -> Tensor:

@@ -21,6 +21,7 @@ Frame = Literal["ffhq", "center"]
 
 FACES = Path(__file__).with_name("faces")
 EMBEDDED = "faces-128"
+EMBEDDED_USUAL_LOSS = 0.18  # docs/results/inversion.md, 40 held-out faces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,8 @@ class LoadedGenerator:
         sha256: of the file it came from.
         spread: root mean square of w - w_avg, the scale of steps in W.
         license: SPDX expression or words; empty where unknown.
+        usual_loss: which 19 of 20 faces stay below when they are inverted by the default settings; None where nobody
+            measured it.
         format: the layout that its file has, in words.
         notes: what the file left out and had to be filled in.
     """
@@ -46,6 +49,7 @@ class LoadedGenerator:
     sha256: str
     spread: float
     license: str
+    usual_loss: float | None = None
     format: str = ""
     notes: tuple[str, ...] = ()
 
@@ -85,9 +89,24 @@ def load_generator(
         sha256=digest,
         spread=network.mapping.spread(),
         license=checkpoint.metadata.get("license") or (known.license if known else ""),
+        usual_loss=_usual_loss(path, checkpoint.metadata),
         format=checkpoint.format,
         notes=checkpoint.notes,
     )
+
+
+def _usual_loss(path: Path, metadata: dict[str, str]) -> float | None:
+    """Return what a file says of itself, or is known of the embedded one."""
+    try:
+        return float(metadata["usual_loss"])
+    except (KeyError, ValueError):
+        return EMBEDDED_USUAL_LOSS if path.parent == FACES else None
+
+
+def better(generator: LoadedGenerator) -> str | None:
+    """Return the catalogue's name of a larger generator of the same frame; None where there is none."""
+    larger = [e for e in catalog().values() if e.kind == "generator" and e.frame == generator.frame and e.sources]
+    return next((e.name for e in larger if e.size and e.size > generator.size), None)
 
 
 def _fetched(name: str | Path, path: Path) -> Entry | None:

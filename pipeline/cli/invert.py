@@ -1,7 +1,7 @@
 """`photodrag invert` and `photodrag cache`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
@@ -11,14 +11,16 @@ from pipeline.cli.options import ComputeOptions, FaceOptions, Flag, TuningOption
 from pipeline.cli.options import PlainInversionOptions as InversionOptions
 from pipeline.settings import ComputeSettings, FaceSettings
 
+if TYPE_CHECKING:
+    from pipeline.subject import Subject
+
 INTERRUPTED = 130
 
 
 def invert(
-    photo: Path,
-    /,
-    *,
+    *photos: Path,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    together: int = 4,
     json: Flag = False,
     overwrite: Flag = False,
     offline: Flag = False,
@@ -28,20 +30,22 @@ def invert(
     tuning: TuningOptions = TuningSettings(),
     compute: ComputeOptions = ComputeSettings(),
 ) -> int:
-    """Find the code that shows a photo's face, and keep it in a file that `photodrag edit` takes.
+    """Find the codes that show photos' faces, and keep them in files that `photodrag edit` takes.
 
     Ctrl-C, or the end of --time-limit, keeps the best so far.
 
     Parameters
     ----------
-    photo
+    photos
         JPEG, PNG, WebP, TIFF, HEIF or GIF.
     output
-        Where the inversion goes. Without it, NAME.inv.safetensors beside the photo.
+        Where the inversion of a single photo goes. Without it, NAME.inv.safetensors beside each photo.
+    together
+        So many photos are inverted as one batch; more is faster on a graphics card, and takes more memory.
     json
-        Print what was found as JSON.
+        Print what was found as JSON, one object a photo.
     overwrite
-        Replace a file that exists.
+        Replace files that exist.
     offline
         Never use the network.
     accept_license
@@ -52,10 +56,18 @@ def invert(
     from pipeline.photo import read_photo
     from weights.errors import InvalidInput
 
-    target = output or photo.with_name(f"{photo.stem}.inv.safetensors")
-    if target.exists() and not overwrite:
-        raise InvalidInput(f"{target} exists: give another path, or --overwrite.")
-    source = read_photo(photo)
+    if not photos:
+        raise InvalidInput("There is no photo to invert: give at least one.")
+    if output and len(photos) > 1:
+        raise InvalidInput(f"{len(photos)} inversions do not fit into {output}: leave -o out, or give one photo.")
+    if together < 1:
+        raise InvalidInput(f"{together} photos cannot be inverted together: give 1 or more.")
+    targets = {photo: output or photo.with_name(f"{photo.stem}.inv.safetensors") for photo in photos}
+    if len(set(targets.values())) < len(targets):
+        raise InvalidInput("Two photos would have the same inversion file: invert them one by one, each with -o.")
+    for target in targets.values():
+        if target.exists() and not overwrite:
+            raise InvalidInput(f"{target} exists: give another path, or --overwrite.")
     settings = EditSettings(faces=faces, inversion=inversion, tuning=tuning, compute=compute)
     with console.bars() as bars, console.interruptions() as interrupted:
         pipeline = Pipeline(settings, store=console.store(bars, offline=offline, accept_license=accept_license))
@@ -64,8 +76,21 @@ def invert(
             bars.stage(stage, done, total, words)
             return not interrupted()
 
-        found = pipeline.invert(pipeline.align(source), progress=progress).inversion
-    write_for_photo(found, target, photo)
+        one_by_one = inversion.noise == "optimise"
+        step, order = 1 if one_by_one else together, list(targets)
+        for some in (order[i : i + step] for i in range(0, len(order), step)):
+            if interrupted():
+                break
+            subjects = pipeline.invert_all([pipeline.align(read_photo(photo)) for photo in some], progress=progress)
+            for photo, subject in zip(some, subjects, strict=True):
+                write_for_photo(subject.inversion, targets[photo], photo)
+                _tell(subject, photo, targets[photo], json=json)
+    return INTERRUPTED if interrupted() else 0
+
+
+def _tell(subject: "Subject", photo: Path, target: Path, *, json: bool) -> None:
+    """Say what was found."""
+    found = subject.inversion
     if json:
         told = {"photo": str(photo), "output": str(target), "generator": found.generator}
         console.result_json(told | {"loss": round(found.loss, 4), "steps": found.steps, "completed": found.completed})
@@ -73,9 +98,10 @@ def invert(
         console.result(str(target))
         steps = " and ".join(f"{n} steps ({phase})" for phase, n in found.steps.items())
         console.notice(f"The loss is {found.loss:.3f} after {steps}.")
+    if subject.doubt:
+        console.notice(subject.doubt)
     if not found.completed:
         console.notice("It was stopped before it was done: the best so far was kept.")
-    return INTERRUPTED if interrupted() else 0
 
 
 cache = App(name="cache", help="Inversions that were kept, so that a second edit of a photo starts at once.")

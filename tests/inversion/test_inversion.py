@@ -4,11 +4,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from inversion.inversion import check_generator, invert, read_inversion
+from inversion.inversion import check_generator, doubt, invert, read_inversion
 from inversion.perceptual import Lpips
 from inversion.settings import InversionSettings, TuningSettings
 from tests.conftest import CPU, smooth_picture, tiny_generator
-from weights.errors import InvalidFile
+from weights.errors import InvalidFile, InvalidInput
 from weights.formats import native
 from weights.load import load_generator
 
@@ -35,11 +35,11 @@ def lpips(store):
 @pytest.fixture(scope="module")
 def tuned(generator, crop, lpips):
     tuning = TuningSettings(tune=True, steps=5, learning_rate=0.02)
-    return invert(generator, crop, lpips=lpips, settings=QUICK, tuning=tuning)
+    return invert(generator, crop, lpips=lpips, settings=QUICK, tuning=tuning)[0]
 
 
 def test_without_tuning_the_network_is_the_generators(generator, crop, lpips):
-    found = invert(generator, crop, lpips=lpips, settings=QUICK)
+    found = invert(generator, crop, lpips=lpips, settings=QUICK)[0]
     assert found.difference == {}
     assert found.network(generator) is generator.network
     assert found.steps == {"project": 14}
@@ -47,20 +47,20 @@ def test_without_tuning_the_network_is_the_generators(generator, crop, lpips):
 
 
 def test_tuning_comes_on_top(generator, crop, lpips, tuned):
-    plain = invert(generator, crop, lpips=lpips, settings=QUICK)
+    plain = invert(generator, crop, lpips=lpips, settings=QUICK)[0]
     assert torch.equal(tuned.w, plain.w)
     assert tuned.loss < plain.loss
     assert tuned.steps == {"project": 14, "tune": 5}
 
 
 def test_optimised_noise_is_part_of_the_difference(generator, crop, lpips):
-    found = invert(generator, crop, lpips=lpips, settings=replace(QUICK, noise="optimise"))
+    found = invert(generator, crop, lpips=lpips, settings=replace(QUICK, noise="optimise"))[0]
     assert found.difference
     assert all(name.endswith("noise_const") for name in found.difference)
     network = found.network(generator)
     noise = network.synthesis.b32.conv1.noise_const
     assert float(noise.square().mean()) == pytest.approx(1, rel=0.05)
-    both = invert(
+    (both,) = invert(
         generator,
         crop,
         lpips=lpips,
@@ -75,7 +75,7 @@ def test_the_face_can_count_more_than_its_background(generator, crop, lpips):
     weight = torch.zeros(1, 1, 32, 32)
     weight[..., 8:24, 8:24] = 4.0
     results = [
-        invert(generator, crop, lpips=lpips, settings=replace(QUICK, steps=60, pull=0.0), weight=w)
+        invert(generator, crop, lpips=lpips, settings=replace(QUICK, steps=60, pull=0.0), weight=w)[0]
         for w in (None, weight)
     ]
     errors = []
@@ -87,7 +87,7 @@ def test_the_face_can_count_more_than_its_background(generator, crop, lpips):
 
 
 def test_the_clock_ends_it(generator, crop, lpips):
-    found = invert(generator, crop, lpips=lpips, settings=replace(QUICK, time_limit=1e-6))
+    found = invert(generator, crop, lpips=lpips, settings=replace(QUICK, time_limit=1e-6))[0]
     assert not found.completed
     assert found.steps == {"project": 1}
 
@@ -152,3 +152,39 @@ def test_damaged_files(tmp_path, tuned):
     replace(tuned, w=torch.full((1, 8, 16), torch.nan)).write(path)
     with pytest.raises(InvalidFile, match="damaged"):
         read_inversion(path)
+
+
+def test_a_batch_is_inverted_like_its_photos(generator, crop, lpips):
+    crops = torch.cat([crop, crop.flip(3)])
+    both = invert(generator, crops, lpips=lpips, settings=replace(QUICK, patience=0))
+    alone = [invert(generator, c[None], lpips=lpips, settings=replace(QUICK, patience=0))[0] for c in crops]
+    for one, other in zip(both, alone, strict=True):
+        assert one.w.shape == (1, *one.w.shape[1:])
+        assert one.loss == pytest.approx(other.loss, rel=0.15)
+    tuned = invert(generator, crops, lpips=lpips, settings=QUICK, tuning=TuningSettings(tune=True, steps=2))
+    assert all(found.difference and found.steps["tune"] == 2 for found in tuned)
+    with pytest.raises(InvalidInput, match="one photo at a time"):
+        invert(generator, crops, lpips=lpips, settings=replace(QUICK, noise="optimise"))
+
+
+def test_texture_counts_in_the_tuning(generator, crop, lpips, store):
+    """A second metric pulls the tuned picture nearer by that metric."""
+    other = Lpips("vgg", store=store, device=CPU)
+    tuning = TuningSettings(tune=True, steps=30, learning_rate=0.01, texture=4.0)
+    losses = []
+    for texture in (None, other):
+        (found,) = invert(generator, crop, lpips=lpips, settings=QUICK, tuning=tuning, texture=texture)
+        losses.append(float(other(found.network(generator).synthesis(found.w), crop)))
+    assert losses[1] < losses[0]
+
+
+def test_a_face_that_cannot_be_shown_is_doubted(generator, crop, lpips, tuned):
+    usual = replace(generator, usual_loss=0.1, frame="ffhq")
+    found = replace(tuned, difference={}, settings={"inversion": dataclasses.asdict(InversionSettings())})
+    sentence = doubt(replace(found, loss=0.4), usual)
+    assert "loss 0.40, where up to 0.10 is usual" in sentence
+    assert "--generator ffhq-1024" in sentence
+    assert doubt(replace(found, loss=0.14), usual) is None
+    assert doubt(replace(found, loss=0.4), generator) is None  # nobody knows what is usual
+    other = {"inversion": dataclasses.asdict(QUICK)}
+    assert doubt(replace(found, loss=0.4, settings=other), usual) is None  # losses of another kind
