@@ -204,13 +204,17 @@ def main() -> None:
     arguments.output.write_text("\n".join(lines) + "\n")
 
 
+def middle(picture: NDArray) -> NDArray[np.uint8]:
+    """Return the face's middle of a picture of 0 to 255."""
+    height, width = picture.shape[:2]
+    part = picture[height * 5 // 16 : height * 15 // 16, width * 7 // 32 : width * 25 // 32]
+    return np.clip(np.asarray(part) + 0.5, 0, 255).astype(np.uint8)
+
+
 def save(pictures: list[NDArray], path: Path) -> None:
     """Write the faces' middles side by side."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    height, width = pictures[0].shape[:2]
-    middle = slice(height * 5 // 16, height * 15 // 16), slice(width * 7 // 32, width * 25 // 32)
-    tiles = [np.clip(np.asarray(p)[middle] + 0.5, 0, 255).astype(np.uint8) for p in pictures]
-    cv2.imwrite(str(path), np.hstack(tiles)[..., ::-1])
+    cv2.imwrite(str(path), np.hstack([middle(p) for p in pictures])[..., ::-1])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,73 @@
+"""The README's pictures: python -m benchmarks.pictures [--faces DIR].
+
+Writes docs/images/demo.jpg (the demo's photo before and after), presets.jpg (every preset on that photo) and, with
+`--faces`, composite.jpg (two pairs of DIR/edits at 128 px: the photo, the crop pasted, ours, the truth).
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import skimage.data
+from numpy.typing import NDArray
+
+from benchmarks.composite import CASES, middle, read_pairs, shrunk
+from pipeline.align import center_frame
+from pipeline.cli.app import run
+from pipeline.photo import Photo, read_photo, write_photo
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+
+
+def save(pixels: NDArray[np.uint8], name: str) -> None:
+    """Write a picture as a small JPEG."""
+    encoding = {"quality": 88, "subsampling": 2}
+    write_photo(Photo(pixels=pixels, format="JPEG", encoding=encoding), IMAGES / f"{name}.jpg", overwrite=True)
+
+
+def demo() -> None:
+    """The demo's photo before and after."""
+    with tempfile.TemporaryDirectory() as folder:
+        run(["demo", "-o", folder])
+        save(read_photo(Path(folder) / "side-by-side.png").pixels, "demo")
+
+
+def presets() -> None:
+    """Every preset on the demo's photo."""
+    with tempfile.TemporaryDirectory() as folder:
+        photo, sheet = Path(folder) / "photo.png", Path(folder) / "sheet.png"
+        write_photo(Photo(pixels=skimage.data.astronaut()), photo)
+        run(["presets", "--sheet", str(photo), "-o", str(sheet)])
+        save(read_photo(sheet).pixels, "presets")
+
+
+def composites(faces: Path, chosen: tuple[int, ...] = (2, 4), size: int = 128) -> None:
+    """Pairs of a small generator's size in their photos: before, pasted, ours, the truth."""
+    rows = []
+    for pair in [read_pairs(faces / "edits")[i] for i in chosen]:
+        photo, frame = Photo(pixels=pair.before), center_frame(pair.before.shape[1], pair.before.shape[0], size)
+        made = [CASES[name](photo, frame, *shrunk(pair, size)) for name in ("paste", "detail")]
+        rows.append(np.hstack([middle(picture) for picture in (pair.before, *made, pair.after)]))
+    sheet = np.vstack(rows)
+    save(np.asarray(cv2.resize(sheet, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8), "composite")
+
+
+def main() -> None:
+    """Make all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faces", type=Path)
+    parser.add_argument("--only", choices=["demo", "presets", "composite"])
+    arguments = parser.parse_args()
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    if arguments.only in (None, "demo"):
+        demo()
+    if arguments.only in (None, "presets"):
+        presets()
+    if arguments.faces and arguments.only in (None, "composite"):
+        composites(arguments.faces)
+
+
+if __name__ == "__main__":
+    main()
