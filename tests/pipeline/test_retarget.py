@@ -191,7 +191,7 @@ def test_retarget_and_again_from_its_points(cli, photo, tmp_path):
     assert out == f"{second}\n"
     assert code_2 == code
     assert "Detected again on the result, the landmarks made" in err
-    assert "what may change: mouth" in err
+    assert "what might change: mouth" in err
     assert np.array_equal(read_photo(first).pixels, read_photo(second).pixels)
     assert (read_photo(first).pixels != read_photo(photo).pixels).any()
 
