@@ -59,10 +59,15 @@ class Recipe:
         return EditSettings(**{f.name: getattr(self, f.name) for f in dataclasses.fields(EditSettings)})
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Return the tables as JSON's types, without what is None."""
+        """Return the tables as JSON's types, without what is None, and of what is asked without what is not."""
+        tables = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {
-            table: {key: _plain(value) for key, value in values.items() if value is not None}
-            for table, values in dataclasses.asdict(self).items()
+            table: {
+                f.name: _plain(value)
+                for f in dataclasses.fields(values)
+                if (value := getattr(values, f.name)) is not None and not (table == "edit" and value == f.default)
+            }
+            for table, values in tables.items()
         }
 
 
@@ -98,7 +103,7 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
     recipe = recipe_from(tables, name=str(path))
     if "edit" in tables:
         here = replace(recipe, edit=recipe.edit.moved(lambda file: path.parent / file)).as_dict()["edit"]
-        tables["edit"] = {key: here[key] for key in tables["edit"]}
+        tables["edit"] = here
     return tables
 
 
