@@ -59,6 +59,7 @@ def test_the_examples_run(tmp_path, monkeypatch, astronaut, store, capsys):
         "me-open.jpg",
         "me-brows.jpg",
         "me-by-hand.png",
+        "me-retargeted.jpg",
         "smile.json",
         "smile.toml",
         "edited/me.jpg",

@@ -185,7 +185,7 @@ def cli(capsys):
     return call
 
 
-def test_retarget_and_again_from_its_recipe_and_its_points(cli, photo, tmp_path, monkeypatch, capfdbinary):
+def test_retarget_and_again_from_its_recipe_and_its_points(cli, photo, tmp_path, monkeypatch):
     points, recipe, first, second = (tmp_path / name for name in ("p.json", "r.toml", "1.png", "2.png"))
     code, out, err = cli(
         "retarget", photo, "--preset", "smile=-1", "-o", first, "--save-points", points, "--save-recipe", recipe,
@@ -214,8 +214,11 @@ def test_retarget_and_again_from_its_recipe_and_its_points(cli, photo, tmp_path,
     # And so do the points, from a stream to a stream.
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
     words = ["retarget", "-", "--points", str(points), *QUICK, "--corrections", "1", "--strip-metadata"]
-    assert run(words) == code
-    streamed = decode_photo(capfdbinary.readouterr().out, name="it")
+    stream = io.TextIOWrapper(io.BytesIO())
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", stream)
+        assert run(words) == code
+    streamed = decode_photo(stream.buffer.getvalue(), name="it")
     assert streamed.format == "PNG"
     assert np.array_equal(streamed.pixels, read_photo(first).pixels)
 
@@ -298,11 +301,11 @@ def test_every_command_takes_the_defaults_of_what_is_asked(cli, command, tmp_pat
         EditRequest(points=Path("p.json"), mask="face"),
         EditRequest(preset=("smile",)),
     ]
-    code, out, _ = cli(command, "--help")
+    _, out, _ = cli(command, "--help")
     shown = " ".join(out.replace("│", " ").split())
     assert "[default: 300; with --like, --preset or --points 100]" in shown
     assert "[default: 0.003; with --like, --preset or --points 0.0035]" in shown
-    assert (" --drag " in shown, " --preset STR" in shown) == (command != "retarget", command != "edit")
+    assert (" --drag STR" in shown, " --preset STR" in shown) == (command != "retarget", command != "edit")
 
 
 def test_a_mask_takes_the_place_of_the_regions(subject):
