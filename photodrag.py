@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from drag.editor import drag as drag
     from drag.landmarks import Drag as Drag
     from drag.landmarks import parse_drag as parse_drag
+    from drag.points_file import PointsFile as PointsFile
+    from drag.points_file import read_points as read_points
+    from drag.presets import Preset as Preset
+    from drag.presets import read_presets as read_presets
     from drag.settings import DragSettings as DragSettings
+    from drag.settings import RetargetDragSettings as RetargetDragSettings
     from inversion.settings import InversionSettings as InversionSettings
     from inversion.settings import TuningSettings as TuningSettings
     from pipeline.api import edit as edit
     from pipeline.api import invert as invert
+    from pipeline.api import retarget as retarget
     from pipeline.batch import BatchSettings as BatchSettings
     from pipeline.batch import run_batch as run_batch
     from pipeline.composite import composite as composite
@@ -35,10 +41,12 @@ if TYPE_CHECKING:
     from pipeline.photo import encode_photo as encode_photo
     from pipeline.photo import read_photo as read_photo
     from pipeline.photo import write_photo as write_photo
+    from pipeline.plan import Plan as Plan
     from pipeline.recipes import Recipe as Recipe
     from pipeline.recipes import read_recipe as read_recipe
     from pipeline.recipes import write_recipe as write_recipe
     from pipeline.report import describe as describe
+    from pipeline.report import succeeded as succeeded
     from pipeline.request import EditRequest as EditRequest
     from pipeline.settings import CompositeSettings as CompositeSettings
     from pipeline.settings import ComputeSettings as ComputeSettings
@@ -65,7 +73,11 @@ _HOMES = {
     "Photo": "pipeline.photo",
     "PhotodragError": "weights.errors",
     "Pipeline": "pipeline.edit",
+    "Plan": "pipeline.plan",
+    "PointsFile": "drag.points_file",
+    "Preset": "drag.presets",
     "Recipe": "pipeline.recipes",
+    "RetargetDragSettings": "drag.settings",
     "Store": "weights.store",
     "Subject": "pipeline.subject",
     "TuningSettings": "inversion.settings",
@@ -79,8 +91,12 @@ _HOMES = {
     "load_generator": "weights.load",
     "parse_drag": "drag.landmarks",
     "read_photo": "pipeline.photo",
+    "read_points": "drag.points_file",
+    "read_presets": "drag.presets",
     "read_recipe": "pipeline.recipes",
+    "retarget": "pipeline.api",
     "run_batch": "pipeline.batch",
+    "succeeded": "pipeline.report",
     "write_photo": "pipeline.photo",
     "write_recipe": "pipeline.recipes",
 }

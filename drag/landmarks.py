@@ -63,6 +63,12 @@ class Drag:
     relative: bool = False
     weight: float = 1.0
 
+    def __str__(self) -> str:
+        """The drag as `parse_drag` reads it; its weight is not in it."""
+        handle = self.handle if isinstance(self.handle, str) else "{:.10g},{:.10g}".format(*self.handle)
+        unit = "%" if self.relative else ""
+        return "{}:{:.10g}{unit},{:.10g}{unit}".format(handle, *self.target, unit=unit)
+
     @property
     def anchor(self) -> bool:
         """Whether this holds a point in place: a relative drag by nothing."""

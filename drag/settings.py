@@ -52,3 +52,8 @@ class RetargetDragSettings(DragSettings):
     learning_rate: float = 0.0035
     mask_weight: float = 5.0
     tolerance: float = 1.0
+
+
+def drag_defaults(*, retargeting: bool) -> DragSettings:
+    """Return the defaults for points that the user drags one by one, or for what retargeting asks for."""
+    return RetargetDragSettings() if retargeting else DragSettings()

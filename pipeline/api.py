@@ -1,15 +1,19 @@
 """Edits from Python in one call, with strings and paths as the command line takes them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drag.landmarks import Drag, parse_drag
-from drag.settings import Region
+from drag.points_file import PointsFile, read_points
+from drag.presets import parse_strength, read_presets
+from drag.settings import Part, Region
 from pipeline.edit import EditResult, EditSettings, Pipeline, Progress
-from pipeline.photo import Photo
+from pipeline.photo import Photo, read_photo
+from pipeline.retarget import Request, plan
 from pipeline.subject import Subject
 from weights.errors import Cancelled, InvalidInput
 
@@ -44,9 +48,66 @@ def edit(
         PhotodragError: the photo, a drag or the mask cannot be used; the message says why.
     """
     pipeline = _pipeline(pipeline, settings)
-    parsed = [parse_drag(d) if isinstance(d, str) else d for d in drags]
     source = Path(photo) if isinstance(photo, str) else photo
-    return pipeline.edit(source, parsed, mask=mask, progress=_watched(progress, cancel))
+    return pipeline.edit(source, _parsed(drags), mask=mask, progress=_watched(progress, cancel))
+
+
+def retarget(
+    photo: Photo | Subject | Path | str,
+    *,
+    like: Photo | Path | str | None = None,
+    region: Sequence[Part] = (),
+    strength: float = 1.0,
+    presets: Mapping[str, float] | None = None,
+    preset_files: Sequence[Path | str] = (),
+    points: PointsFile | Path | str | None = None,
+    drags: Sequence[Drag | str] = (),
+    mask: NDArray[np.float32] | Region | None = None,
+    settings: EditSettings | None = None,
+    pipeline: Pipeline | None = None,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+) -> EditResult:
+    """Give a face another one's expression, or a preset's. What is asked adds up; the photo given stays as it is.
+
+    Args:
+        photo: as in `edit`.
+        like: a path or a photo; its largest face has the expression that this one is to have.
+        region: what of that expression is taken; all but the pose where nothing is said.
+        strength: how much of that expression, from 0 to 1.5.
+        presets: strengths from -3 to 3, not 0, by the presets' names: {"smile": 0.6}.
+        preset_files: TOML files with more presets.
+        points: handles and targets, or the path of a JSON file with them; `EditResult.plan.points` are some.
+        drags: as in `edit`.
+        mask: as in `edit`; None for the regions that move.
+        settings: as in `edit`; where their `drag` is None, it has the defaults of `RetargetDragSettings`.
+        pipeline: as in `edit`.
+        progress: as in `edit`.
+        cancel: as in `edit`.
+
+    Returns:
+        The edit; its `plan` has the drags, the regions and notes on what was held back.
+
+    Raises:
+        Cancelled: `cancel` said so.
+        NoFace: there is none in the photo or in `like`.
+        PhotodragError: something that is asked cannot be used, or nothing is; the message says why.
+    """
+    if like is None and not presets and points is None:
+        raise InvalidInput("There is nothing to do: give `like`, `presets` or `points`.")
+    pipeline = _pipeline(pipeline, settings)
+    known = read_presets([Path(path) for path in preset_files])
+    request = Request(
+        like=read_photo(Path(like)) if isinstance(like, Path | str) else like,
+        parts=tuple(region),
+        strength=strength,
+        presets=tuple(parse_strength(f"{name}={value}", known) for name, value in (presets or {}).items()),
+        points=read_points(Path(points)) if isinstance(points, Path | str) else points,
+        drags=tuple(_parsed(drags)),
+        mask=mask,
+    ).seen(lambda: pipeline.detector)
+    source = Path(photo) if isinstance(photo, str) else photo
+    return pipeline.edit(source, partial(plan, request=request), progress=_watched(progress, cancel))
 
 
 def invert(
@@ -72,6 +133,10 @@ def invert(
     """
     source = Path(photo) if isinstance(photo, str) else photo
     return _pipeline(pipeline, settings).prepare(source, progress=_watched(progress, cancel))
+
+
+def _parsed(drags: Sequence[Drag | str]) -> list[Drag]:
+    return [parse_drag(d) if isinstance(d, str) else d for d in drags]
 
 
 def _pipeline(pipeline: Pipeline | None, settings: EditSettings | None) -> Pipeline:

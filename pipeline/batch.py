@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from pipeline.edit import Pipeline
 from pipeline.manifest import NAME, Entry, Manifest
 from pipeline.photo import FORMATS, READ_ONLY, decode_photo, encode_photo
 from pipeline.recipes import Recipe
-from pipeline.report import describe
+from pipeline.report import describe, succeeded
+from pipeline.retarget import plan as plan_drags
 from weights.errors import InvalidInput, PhotodragError, WeightsMissing
 from weights.files import replacing, sha256
 from weights.store import Store
@@ -85,8 +87,8 @@ class BatchResult:
 
     @property
     def arrived(self) -> bool:
-        """Whether every handle arrived in every photo that was edited, now or before."""
-        return all(entry["arrived"] for entry in self.done + self.skipped)
+        """Whether every edit did what was asked, now or before, as `pipeline.report.succeeded` tells it."""
+        return all(succeeded(entry) for entry in self.done + self.skipped)
 
 
 def find_photos(folder: Path, *, leave_out: Path | None = None) -> list[Path]:
@@ -196,7 +198,7 @@ def run_batch(
     settings = settings or BatchSettings()
     if settings.jobs < 1:
         raise InvalidInput(f"--jobs is at least 1, not {settings.jobs}.")
-    recipe.edit.drags(), recipe.edit.allowed()  # what suits no photo is said once, before any
+    recipe.edit.read()  # what suits no photo is said once, before any
     tasks, result = plan(source, target, recipe, settings)
     if not tasks:
         return result
@@ -288,7 +290,8 @@ class _Editor:
         cache = InversionCache() if settings.use_cache else None
         self.pipeline = Pipeline(recipe.settings(), store=store or Store(offline=settings.offline), cache=cache)
         assert self.pipeline.generator.size
-        self.allowed = recipe.edit.allowed()
+        request = recipe.edit.read().seen(lambda: self.pipeline.detector)
+        self.planner = partial(plan_drags, request=request)
 
     def edit(self, task: Task) -> tuple[Entry, bytes | None]:
         """Edit a photo; return its entry and its output's bytes, or the entry of its failure and None.
@@ -299,14 +302,14 @@ class _Editor:
         start = time.perf_counter()
         try:
             photo = decode_photo(task.input.read_bytes(), name=str(task.input))
-            result = self.pipeline.edit(photo, self.recipe.edit.drags(), mask=self.allowed)
+            result = self.pipeline.edit(photo, self.planner)
             edited = result.photo.stripped() if self.settings.strip_metadata else result.photo
             data = encode_photo(edited, FORMATS[task.output.suffix.lower()])
         except WeightsMissing:
             raise
         except Exception as error:  # a bad photo must not end the batch; its line says what happened
             return _failure(task, error), None
-        told = describe(result, self.recipe.edit.drag)
+        told = describe(result)
         entry = _entry(task, "done") | {**told, "settings": self.recipe.as_dict(), "notices": list(photo.notices)}
         entry["seconds"] = {**told["seconds"], "all": round(time.perf_counter() - start, 2)}
         return entry, data

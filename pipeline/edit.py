@@ -18,7 +18,7 @@ from drag.features import check_draggable
 from drag.landmarks import Drag
 from drag.points import Points
 from drag.regions import region_mask
-from drag.settings import DragSettings, Region
+from drag.settings import DragSettings
 from inversion.inversion import Inversion, check_generator, doubt, invert
 from inversion.perceptual import Lpips
 from inversion.settings import InversionSettings, TuningSettings
@@ -28,6 +28,7 @@ from pipeline.check import CLOSE, correct, reached
 from pipeline.composite import Patch, composite
 from pipeline.faces import Detector, choose_face, find_faces, make_detector
 from pipeline.photo import Photo, deepen, read_photo
+from pipeline.plan import Mask, Plan, Planner
 from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings
 from pipeline.subject import Aligned, Subject
 from pipeline.tensors import Crop, to_tensor
@@ -41,12 +42,21 @@ Progress = Callable[[str, int, int, str], bool | None]
 
 @dataclass(frozen=True, kw_only=True)
 class EditSettings:
-    """All that can be set of an edit."""
+    """All that can be set of an edit.
+
+    Attributes:
+        faces: see there, as of the others.
+        inversion: likewise.
+        tuning: likewise.
+        drag: None for the defaults that suit what is asked: `DragSettings`, or `RetargetDragSettings`.
+        composite: likewise.
+        compute: likewise.
+    """
 
     faces: FaceSettings = field(default_factory=FaceSettings)
     inversion: InversionSettings = field(default_factory=InversionSettings)
     tuning: TuningSettings = field(default_factory=TuningSettings)
-    drag: DragSettings = field(default_factory=DragSettings)
+    drag: DragSettings | None = None
     composite: CompositeSettings = field(default_factory=CompositeSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
 
@@ -58,6 +68,7 @@ class EditResult:
     Attributes:
         photo: the edited photo; with `composite="crop"` the edited crop.
         subject: the photo before, its face, its crop and its inversion.
+        plan: what was to be dragged, and what might change.
         points: handles and targets in pixels of the crop.
         drag: the drag.
         reconstruction: (size, size, 3) float32, the generator's picture before the drag, from 0 to 255.
@@ -70,6 +81,7 @@ class EditResult:
 
     photo: Photo
     subject: Subject
+    plan: Plan
     points: Points
     drag: DragResult
     reconstruction: Crop
@@ -145,19 +157,19 @@ class Pipeline:
 
     def edit(
         self,
-        photo: Photo | Path | Subject,
-        drags: Sequence[Drag],
+        photo: Photo | Path | Aligned,
+        drags: Sequence[Drag] | Plan | Planner,
         *,
-        mask: NDArray[np.float32] | Region | tuple[Region, ...] | None = None,
+        mask: Mask | None = None,
         progress: Progress | None = None,
     ) -> EditResult:
         """Edit a photo.
 
         Args:
             photo: to edit; or a subject that `prepare` made of one, which saves its inversion.
-            drags: handles and targets.
+            drags: handles and targets; or a plan, or what makes one of the aligned photo.
             mask: (H, W) float32 of the photo's size, 1 where it may move; or regions of the face; None for
-                everywhere.
+                what the plan says, or for everywhere.
             progress: told of each step.
 
         Raises:
@@ -167,8 +179,10 @@ class Pipeline:
         # 1. Find the face and cut it out in the generator's frame; make sure of the points before the work.
         with _timed(seconds, "align"):
             aligned = photo if isinstance(photo, Aligned) else self.align(photo)
-            points = aligned.points(list(drags))
-            allowed = None if mask is None else aligned.mask(mask)
+            plan = _planned(drags, aligned).masked(mask)
+            points = aligned.points(list(plan.drags))
+            allowed = None if plan.allowed is None else aligned.mask(plan.allowed)
+            settings = self.settings.drag or plan.settings
         # 2. Find the code that shows the crop.
         with _timed(seconds, "invert"):
             subject = aligned if isinstance(aligned, Subject) else self.invert(aligned, progress=progress)
@@ -176,7 +190,7 @@ class Pipeline:
         with _timed(seconds, "drag"):
 
             def go_on(w: Tensor, points: Points) -> DragResult:
-                return self._drag(subject, w, points, allowed, progress)
+                return self._drag(subject, w, points, allowed, settings, progress)
 
             dragged = go_on(subject.w, points)
             if subject.face:
@@ -185,11 +199,11 @@ class Pipeline:
                     subject,
                     dragged,
                     points,
-                    drags,
+                    plan.drags,
                     detector=self.detector,
                     go_on=go_on,
                     rounds=rounds,
-                    close=self.settings.drag.tolerance or CLOSE,
+                    close=settings.tolerance or CLOSE,
                 )
         # 4. Put the change back into the photo.
         with _timed(seconds, "composite"):
@@ -197,12 +211,13 @@ class Pipeline:
             edited, patch = self._composite(subject, before, after, allowed)
         # 5. Look whether the face did what was asked.
         with _timed(seconds, "check"):
-            shares = np.full(len(drags), np.nan)
+            shares = np.full(len(plan.drags), np.nan)
             if subject.face:
-                shares = reached(subject, edited, drags, detector=self.detector)
+                shares = reached(subject, edited, plan.drags, detector=self.detector)
         return EditResult(
             photo=edited,
             subject=subject,
+            plan=plan,
             points=points,
             drag=dragged,
             reconstruction=before,
@@ -339,6 +354,7 @@ class Pipeline:
         w: Tensor,
         points: Points,
         mask: NDArray[np.float32] | None,
+        settings: DragSettings,
         progress: Progress | None,
     ) -> DragResult:
         return drag(
@@ -346,12 +362,18 @@ class Pipeline:
             w,
             points,
             spread=self.generator.spread,
-            settings=self.settings.drag,
+            settings=settings,
             mask=mask,
             dtype=self.dtype,
             callback=progress
             and (lambda s: progress("drag", s.index, s.total, f"{s.distances.max():.2f} px of the crop left")),
         )
+
+
+def _planned(drags: Sequence[Drag] | Plan | Planner, aligned: Aligned) -> Plan:
+    if isinstance(drags, Plan):
+        return drags
+    return drags(aligned) if callable(drags) else Plan(drags=tuple(drags))
 
 
 _STAGE = {"w": "invert", "w+": "invert", "tune": "tune"}

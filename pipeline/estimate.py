@@ -3,6 +3,7 @@
 import sys
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from statistics import median
 
@@ -10,7 +11,7 @@ import torch
 
 from pipeline.edit import EditResult, EditSettings, Pipeline
 from pipeline.photo import Photo
-from pipeline.request import EditRequest
+from pipeline.retarget import Request, plan
 from weights.store import Store
 
 PROBE = 3  # steps of each stage
@@ -31,13 +32,13 @@ class Estimate:
     result: EditResult
 
 
-def estimate(settings: EditSettings, photo: Photo, request: EditRequest, *, store: Store) -> Estimate:
+def estimate(settings: EditSettings, photo: Photo, request: Request, *, store: Store) -> Estimate:
     """Make a few steps of each stage, keep nothing, and multiply.
 
     Raises:
         PhotodragError: what an edit of this photo would raise.
     """
-    inversion, tuning, dragging = settings.inversion, settings.tuning, settings.drag
+    inversion, tuning, dragging = settings.inversion, settings.tuning, settings.drag or request.settings
     few = replace(
         settings,
         faces=replace(settings.faces, corrections=0),
@@ -51,10 +52,10 @@ def estimate(settings: EditSettings, photo: Photo, request: EditRequest, *, stor
     def progress(stage: str, done: int, total: int, words: str) -> None:
         times.setdefault(stage, []).append(time.perf_counter())
 
-    drags = request.drags()
-    result = pipeline.edit(photo, drags, mask=request.allowed(), progress=progress)
+    seen = request.seen(lambda: pipeline.detector)
+    result = pipeline.edit(photo, partial(plan, request=seen), progress=progress)
     in_w = inversion.w_steps * (1 if pipeline.generator.encoder else 4)
-    named = result.subject.face is not None and any(isinstance(d.handle, str) for d in drags)
+    named = result.subject.face is not None and any(isinstance(d.handle, str) for d in result.plan.drags)
     rounds = 1 + settings.faces.corrections if named else 1
     steps = {
         "invert": in_w + (inversion.steps if inversion.space == "w+" else 0),

@@ -1,19 +1,19 @@
 """Recipes: every setting of an edit in a TOML file. This module imports neither torch nor numpy.
 
 A table a group of settings, a key a field, by the names of the data classes; what a recipe leaves out has its
-default. A mask's path is read as seen from the recipe.
+default. Paths of files are read as seen from the recipe.
 """
 
 import dataclasses
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin, get_type_hints
 
-from drag.settings import DragSettings
+from drag.settings import DragSettings, drag_defaults
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.request import EditRequest
 from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings
@@ -28,15 +28,29 @@ HEAD = "# A recipe of Photodrag: photodrag edit PHOTO --recipe THIS; photodrag b
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What to do to a photo, and all that can be set of it; each field is a table of the file."""
+    """What to do to a photo, and all that can be set of it; each field is a table of the file.
+
+    Attributes:
+        edit: see there, as of the others.
+        faces: likewise.
+        inversion: likewise.
+        tuning: likewise.
+        drag: None for the defaults that suit what is asked: `DragSettings`, or `RetargetDragSettings`.
+        composite: likewise.
+        compute: likewise.
+    """
 
     edit: EditRequest = field(default_factory=EditRequest)
     faces: FaceSettings = field(default_factory=FaceSettings)
     inversion: InversionSettings = field(default_factory=InversionSettings)
     tuning: TuningSettings = field(default_factory=TuningSettings)
-    drag: DragSettings = field(default_factory=DragSettings)
+    drag: DragSettings = field(default=cast("DragSettings", None))
     composite: CompositeSettings = field(default_factory=CompositeSettings)
     compute: ComputeSettings = field(default_factory=ComputeSettings)
+
+    def __post_init__(self) -> None:
+        if cast("DragSettings | None", self.drag) is None:
+            object.__setattr__(self, "drag", drag_defaults(retargeting=self.edit.retargeting))
 
     def settings(self) -> "EditSettings":
         """Return the settings as the pipeline takes them."""
@@ -45,15 +59,23 @@ class Recipe:
         return EditSettings(**{f.name: getattr(self, f.name) for f in dataclasses.fields(EditSettings)})
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Return the tables as JSON's types, without what is None."""
+        """Return the tables as JSON's types, without what is None, and of what is asked without what is not."""
+        tables = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {
             table: {
-                key: list(value) if isinstance(value, tuple) else value
-                for key, value in values.items()
-                if value is not None
+                f.name: _plain(value)
+                for f in dataclasses.fields(values)
+                if (value := getattr(values, f.name)) is not None and not (table == "edit" and value == f.default)
             }
-            for table, values in dataclasses.asdict(self).items()
+            for table, values in tables.items()
         }
+
+
+def _plain(value: Any) -> Any:
+    """Return a field's value as JSON's types."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -67,7 +89,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def read_tables(path: Path) -> dict[str, dict[str, Any]]:
-    """Read the tables that a recipe has, checked, with its mask's path as seen from here.
+    """Read the tables that a recipe has, checked, with its files' paths as seen from here.
 
     Raises:
         InvalidInput, InvalidFile: as in `read_recipe`.
@@ -78,10 +100,10 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidFile(f"{path} is no TOML: {error}.") from error
-    request = recipe_from(tables, name=str(path)).edit
-    for file in request.files():
-        # A region's name is no file; what is a file lies beside the recipe.
-        tables["edit"] = {k: str(path.parent / file) if v == str(file) else v for k, v in tables["edit"].items()}
+    recipe = recipe_from(tables, name=str(path))
+    if "edit" in tables:
+        here = replace(recipe, edit=recipe.edit.moved(lambda file: path.parent / file)).as_dict()["edit"]
+        tables["edit"] = here
     return tables
 
 
@@ -91,12 +113,16 @@ def recipe_from(tables: Mapping[str, Any], *, name: str) -> Recipe:
     Raises:
         InvalidInput: a table, key or value that no recipe has.
     """
-    made = {}
+    made: dict[str, Any] = {}
     kinds = {f.name: f.default_factory for f in dataclasses.fields(Recipe)}
     for table, values in tables.items():
         if table not in kinds or not isinstance(values, dict):
             raise InvalidInput(f"{name} has {table!r}, which is no table of a recipe: use {', '.join(kinds)}.")
+    # What is asked comes first: it tells which defaults the drag has.
+    for table, values in sorted(tables.items(), key=lambda item: item[0] != "edit"):
         kind: Any = kinds[table]
+        if table == "drag":
+            kind = type(Recipe(edit=made.get("edit", EditRequest())).drag)
         hints = get_type_hints(kind)
         for key, value in values.items():
             if key not in hints:
@@ -116,15 +142,19 @@ def _checked(value: Any, hint: Any, what: str) -> Any:
             return value
         wanted = f"one of {', '.join(get_args(hint))}"
     elif get_origin(hint) is tuple:
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
+        if isinstance(value, list):
+            return tuple(_checked(item, get_args(hint)[0], f"An item of {what}") for item in value)
         wanted = "a list of strings"
+    elif hint is Path and isinstance(value, str):
+        return Path(value)
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     elif type(value) is hint:
         return value
     else:
-        wanted = {float: "a number", int: "a whole number", bool: "true or false", str: "a string"}[hint]
+        wanted = {float: "a number", int: "a whole number", bool: "true or false", str: "a string", Path: "a path"}[
+            hint
+        ]
     raise InvalidInput(f"{what} is {value!r}, which is not {wanted}: correct it.")
 
 
@@ -142,15 +172,13 @@ def _value(value: object) -> str:
 
 
 def write_recipe(recipe: Recipe, path: Path, *, overwrite: bool = False) -> None:
-    """Write a recipe; its mask's path is made absolute, so that the file can be moved.
+    """Write a recipe; its files' paths are made absolute, so that it can be moved.
 
     Raises:
         InvalidInput: the file exists and `overwrite` is false.
     """
     if path.exists() and not overwrite:
         raise InvalidInput(f"{path} exists: give another path, or --overwrite.")
-    if recipe.edit.files():
-        mask = str(Path(recipe.edit.mask or "").resolve())
-        recipe = dataclasses.replace(recipe, edit=dataclasses.replace(recipe.edit, mask=mask))
+    recipe = replace(recipe, edit=recipe.edit.moved(Path.resolve))
     with replacing(path) as temporary:
         temporary.write_text(format_recipe(recipe), encoding="utf-8")

@@ -1,56 +1,91 @@
 """What to do to a photo, as the user says it, before a photo is known.
 
-One object serves `photodrag edit`, every photo of `photodrag batch`, and recipe files: a new way to say an
-edit is a field here, and is an option of both commands and a key of recipes by that.
+One object serves `photodrag edit`, `photodrag retarget`, every photo of `photodrag batch`, and recipe files: a new
+way to say an edit is a field here, and is an option of the commands and a key of recipes by that.
 This module imports neither torch nor numpy.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
-from drag.settings import Region
+from drag.settings import Part, Region
 from weights.errors import InvalidInput
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from drag.landmarks import Drag
+    from pipeline.plan import Mask
+    from pipeline.retarget import Request
 
 
 @dataclass(frozen=True, kw_only=True)
 class EditRequest:
-    """What to do to a photo.
+    """What to do to a photo; its parts add up.
 
     Attributes:
         drag: HANDLE:TARGET; repeat it for more points.
+        points: a JSON file with handles and targets, as --save-points writes it.
+        like: a photo whose largest face has the expression that this one is to have.
+        region: what of that expression is taken: mouth, eyes, brows, jaw, nose, pose, or all; repeat it for more.
+            Without it, all but the pose.
+        strength: how much of that expression, from 0 to 1.5; 1 unless it is said.
+        preset: NAME=STRENGTH, like smile=0.6; negative for the reverse; repeat it to mix. `photodrag presets` lists
+            them.
+        presets: a TOML file with presets of your own; repeat it for more.
         mask: what may move: face, mouth, eyes, brows, nose or jaw; or a picture of the photo's size, painted
-            white there.
+            white there. Without it, the regions that --like, --preset or --points move, or the whole crop.
     """
 
     drag: tuple[str, ...] = ()
+    points: Path | None = None
+    like: Path | None = None
+    region: tuple[Part, ...] = ()
+    strength: float = 1.0
+    preset: tuple[str, ...] = ()
+    presets: tuple[Path, ...] = ()
     mask: str | None = None
 
-    def drags(self) -> "list[Drag]":
-        """Return the drags.
+    @property
+    def retargeting(self) -> bool:
+        """Whether more is asked than points typed one by one: it tells which defaults the drag has."""
+        return bool(self.points or self.like or self.preset)
+
+    def read(self) -> "Request":
+        """Return the request with its files read: what `pipeline.retarget.plan` makes plans of.
 
         Raises:
-            InvalidInput: there are none, or one that cannot be read.
+            InvalidInput: nothing is asked; or something that cannot be read or cannot be.
+            InvalidFile: a file is something else than it should be.
         """
         from drag.landmarks import parse_drag
+        from drag.points_file import read_points
+        from drag.presets import parse_strength, read_presets
+        from pipeline.photo import read_photo
+        from pipeline.retarget import Request, check_strength
 
-        drags = [parse_drag(text) for text in self.drag]
-        if not drags:
-            raise InvalidInput("There is nothing to drag: give at least one --drag HANDLE:TARGET.")
-        return drags
+        if not (self.drag or self.retargeting):
+            raise InvalidInput(
+                "There is nothing to drag: give at least one --drag HANDLE:TARGET, or else give --like OTHER, "
+                "--preset NAME=STRENGTH, or --points FILE."
+            )
+        if self.like is None and (self.region or self.strength != 1):
+            raise InvalidInput("--region and --strength say what is taken of --like OTHER: give that photo, too.")
+        if self.presets and not self.preset:
+            raise InvalidInput("--presets FILE says what presets there are: choose of them with --preset NAME.")
+        check_strength(self.strength)
+        known = read_presets(self.presets)
+        return Request(
+            drags=tuple(parse_drag(text) for text in self.drag),
+            points=read_points(self.points) if self.points else None,
+            presets=tuple(parse_strength(text, known) for text in self.preset),
+            like=read_photo(self.like) if self.like else None,
+            parts=self.region,
+            strength=self.strength,
+            mask=self._mask(),
+        )
 
-    def allowed(self) -> "NDArray[np.float32] | Region | None":
-        """Return the region that the mask names, or else (H, W) out of the file of that name; None for everywhere.
-
-        Raises:
-            InvalidInput, InvalidFile: the file is not there, or no picture.
-        """
+    def _mask(self) -> "Mask | None":
+        """Return the region that the mask names, or else (H, W) out of the file of that name; None for no mask."""
         from pipeline.photo import read_mask
 
         if self.mask is None or self.mask in get_args(Region):
@@ -59,4 +94,18 @@ class EditRequest:
 
     def files(self) -> list[Path]:
         """Return the files that this request names, whose content counts as part of it."""
-        return [] if self.mask is None or self.mask in get_args(Region) else [Path(self.mask)]
+        mask = None if self.mask is None or self.mask in get_args(Region) else Path(self.mask)
+        return [path for path in (mask, self.points, self.like, *self.presets) if path]
+
+    def moved(self, to: Callable[[Path], Path]) -> "EditRequest":
+        """Return the request with other paths for its files, `to` of each one's own."""
+        mask = self.mask
+        if mask is not None and mask not in get_args(Region):
+            mask = str(to(Path(mask)))
+        return replace(
+            self,
+            points=self.points and to(self.points),
+            like=self.like and to(self.like),
+            presets=tuple(to(path) for path in self.presets),
+            mask=mask,
+        )

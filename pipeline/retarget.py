@@ -1,7 +1,7 @@
 """Retargeting: from another face's expression, presets and points to the drags of a photo's landmarks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,13 @@ from drag.landmarks import Drag, Landmarks, face_axes
 from drag.limits import clamp
 from drag.points_file import PointsFile
 from drag.presets import Preset
-from drag.settings import Part, Region
+from drag.settings import DragSettings, Part, Region, drag_defaults
 from drag.shape import PARTS, Shape, ShapeModel, Shift, shape_model, to_shape
 from pipeline.edit import EditResult
 from pipeline.faces import Detector, choose_face
 from pipeline.photo import Photo
+from pipeline.plan import Mask
+from pipeline.plan import Plan as Plan
 from pipeline.subject import Aligned
 from weights.errors import InvalidInput
 
@@ -27,38 +29,42 @@ class Request:
     """What a face is to do; its parts add up.
 
     Attributes:
-        like: (68, 2), landmarks of a face whose expression is taken, in any picture's pixels.
+        like: (68, 2), landmarks of a face whose expression is taken, in any picture's pixels; or a photo of it,
+            of which `seen` makes them.
         parts: what of it is taken; `all` is everything, pose with it. Nothing for all but the pose.
         strength: of that expression: 0 for none of it, 1 for all, more for an exaggeration.
         presets: each with its strength.
         points: handles that are dragged as well, or in place of what else was to become of them.
+        drags: likewise, and in place of those points.
+        mask: what may change, in place of what else is said of that.
     """
 
-    like: Landmarks | None = None
+    like: Landmarks | Photo | None = None
     parts: tuple[Part, ...] = ()
     strength: float = 1.0
     presets: tuple[tuple[Preset, float], ...] = ()
     points: PointsFile | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What is dragged.
-
-    Attributes:
-        drags: handles, then anchors.
-        regions: what may change; none for the whole picture.
-        notes: a sentence for each kind of thing that was held back.
-    """
-
-    drags: tuple[Drag, ...]
-    regions: tuple[Region, ...]
-    notes: tuple[str, ...] = field(default=())
+    drags: tuple[Drag, ...] = ()
+    mask: Mask | None = None
 
     @property
-    def points(self) -> PointsFile:
-        """The plan as a file, for other photos."""
-        return PointsFile(drags=self.drags, regions=self.regions)
+    def settings(self) -> DragSettings:
+        """The defaults that its drag has."""
+        retargeting = self.points is not None or self.like is not None or bool(self.presets)
+        return drag_defaults(retargeting=retargeting)
+
+    def seen(self, detector: Callable[[], Detector]) -> "Request":
+        """Return the request with the landmarks of the photo whose expression is taken, where there is one.
+
+        Args:
+            detector: gives one; called where there is a photo.
+
+        Raises:
+            NoFace: there is none in that photo.
+        """
+        if not isinstance(self.like, Photo):
+            return self
+        return replace(self, like=landmarks_of(self.like, detector()))
 
 
 def plan(aligned: Aligned, request: Request, *, model: ShapeModel | None = None) -> Plan:
@@ -71,16 +77,56 @@ def plan(aligned: Aligned, request: Request, *, model: ShapeModel | None = None)
 
     Raises:
         InvalidInput: nothing is asked that would move anything, or there is no face.
+        TypeError: the request has a photo that was not `seen`.
     """
+    given, regions, whole = _given(request)
+    drags, notes = list(given), list[str]()
+    if request.like is not None or request.presets:
+        moved, more, open_, notes = _expressed(aligned, request, model or shape_model())
+        named = {drag.handle for drag in given}
+        drags = [drag for drag in given if not drag.anchor]
+        drags += [drag for drag in moved if drag.handle not in named]
+        drags += [drag for drag in given if drag.anchor]
+        regions, whole = regions | more, whole or open_
+        if all(drag.anchor for drag in drags):
+            raise InvalidInput(
+                "Nothing would move: the faces are alike there, or the strength is too small; "
+                "choose another photo, preset, region or strength."
+            )
+    return Plan(
+        drags=tuple(drags),
+        regions=() if whole else tuple(sorted(regions)),
+        notes=tuple(notes),
+        settings=request.settings,
+    ).masked(request.mask)
+
+
+def _given(request: Request) -> tuple[list[Drag], set[Region], bool]:
+    """Return the drags that are given one by one, the regions said to change with them, and whether all may."""
+    drags, regions = list(request.drags), set[Region]()
+    whole = any(not drag.anchor for drag in drags)
+    if request.points:
+        typed = {drag.handle for drag in drags}
+        drags = [drag for drag in request.points.drags if drag.handle not in typed] + drags
+        regions = set(request.points.regions)
+        whole |= not regions
+    return drags, regions, whole
+
+
+def _expressed(
+    aligned: Aligned, request: Request, model: ShapeModel
+) -> tuple[list[Drag], set[Region], bool, list[str]]:
+    """Return the drags of another's expression and of presets, the regions, whether all may change, and notes."""
     if aligned.face is None:
-        raise InvalidInput("Retargeting needs a face, which this generator's pictures have not: use `photodrag edit`.")
+        raise InvalidInput("Retargeting needs a face, which this generator's pictures have not: drag points instead.")
     check_strength(request.strength)
-    model = model or shape_model()
     landmarks = aligned.face.landmarks
     shape = to_shape(landmarks)
     # 1. How far each landmark is to go, and within which regions.
     shift, regions, whole = np.zeros((68, 2)), set[Region](), False
     if request.like is not None:
+        if isinstance(request.like, Photo):
+            raise TypeError("The landmarks of the photo are not known: call Request.seen first.")
         parts, pose = wanted(request.parts)
         shift += request.strength * transfer(shape, to_shape(request.like), model, parts=parts, pose=pose)
         regions |= set(parts)
@@ -92,28 +138,13 @@ def plan(aligned: Aligned, request: Request, *, model: ShapeModel | None = None)
     # 2. What a face can do, and what the crop can show.
     shift, notes = clamp(shape, shift, model)
     shift, cut = _inside(aligned, shift)
-    notes += cut
     # 3. Handles, anchors and their weights.
     handles, anchors = choose(shape, shift)
     weights = texture_weights(aligned.crop, aligned.alignment.to_crop(landmarks))
     shown = _shown(aligned)
     anchors = [k for k in anchors if shown[k]] if handles else []
-    drags = to_drags([k for k in handles if shown[k]], shift, weights) + to_drags(anchors, np.zeros((68, 2)), weights)
-    # 4. Points come last, and in place of what else moves their landmarks.
-    if request.points:
-        named = {drag.handle for drag in request.points.drags}
-        drags = [drag for drag in drags if drag.handle not in named]
-        moving = [drag for drag in request.points.drags if not drag.anchor]
-        drags = moving + drags + [drag for drag in request.points.drags if drag.anchor]
-        regions |= set(request.points.regions)
-        whole |= not request.points.regions
-    if all(drag.anchor for drag in drags):
-        raise InvalidInput(
-            "Nothing would move: the faces are alike there, or the strength is too small; "
-            "choose another photo, preset, region or strength."
-        )
-    kept = () if whole else tuple(sorted(regions))
-    return Plan(drags=tuple(drags), regions=kept, notes=tuple(notes))
+    drags = to_drags([k for k in handles if shown[k]], shift, weights)
+    return drags + to_drags(anchors, np.zeros((68, 2)), weights), regions, whole, notes + cut
 
 
 def check_strength(strength: float) -> None:

@@ -76,7 +76,7 @@ def sheet_of(
             planned = plan(subject, Request(presets=((preset, strength),)))
         except InvalidInput:  # nothing that would move, as with a mouth that is closed already
             continue
-        result = pipeline.edit(subject, planned.drags, mask=planned.regions or None, progress=progress)
+        result = pipeline.edit(subject, planned, progress=progress)
         share = overall(result)
         tiles.append(_titled(face(result.photo), preset.name if share is None else f"{preset.name}  {share:.0%}"))
     return tiled(tiles)

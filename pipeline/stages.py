@@ -1,6 +1,5 @@
 """The stages of an edit as pictures in a folder, and a page that shows them."""
 
-from collections.abc import Sequence
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -51,13 +50,12 @@ def check_stages(folder: Path, *, overwrite: bool) -> None:
         raise InvalidInput(f"{folder} holds something: give another folder for the stages, or --overwrite.")
 
 
-def write_stages(folder: Path, result: EditResult, drags: Sequence[str], *, overwrite: bool = False) -> Path:
+def write_stages(folder: Path, result: EditResult, *, overwrite: bool = False) -> Path:
     """Write crop, reconstruction, edited crop, masks and the drag as PNG and WebP, and index.html beside them.
 
     Args:
         folder: where to; it is made.
         result: of the edit.
-        drags: what to call each handle.
         overwrite: replace pictures that are there.
 
     Returns:
@@ -76,7 +74,7 @@ def write_stages(folder: Path, result: EditResult, drags: Sequence[str], *, over
     write_preview(folder / "drag.webp", result.drag, result.subject.render)
     page = folder / "index.html"
     with replacing(page) as temporary:
-        temporary.write_text(_page(result, drags), encoding="utf-8")
+        temporary.write_text(_page(result), encoding="utf-8")
     return page
 
 
@@ -108,9 +106,9 @@ def _shown(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _page(result: EditResult, drags: Sequence[str]) -> str:
+def _page(result: EditResult) -> str:
     """Return the page that shows the pictures, and what the edit did."""
-    told = describe(result, drags)
+    told = describe(result)
     rows = "".join(
         f"<tr><td>{escape(h['drag'])}</td><td>{h['from']}</td><td>{h['to']}</td><td>{h['ended']}</td>"
         f"<td>{h['left']}</td><td>{'' if h['reached'] is None else format(h['reached'], '.0%')}</td></tr>"

@@ -1,7 +1,7 @@
 """The command `photodrag` and its exit codes.
 
 0 done · 1 failure · 2 usage · 3 no face · 4 weights missing · 5 photos of a batch failed ·
-6 the handles did not arrive · 130 interrupted
+6 the edit fell short · 130 interrupted
 """
 
 import signal
@@ -19,7 +19,7 @@ from pipeline.cli.doctor import doctor
 from pipeline.cli.edit import edit
 from pipeline.cli.invert import cache, invert
 from pipeline.cli.landmarks import landmarks
-from pipeline.cli.options import Flag, from_recipe
+from pipeline.cli.options import Flag, fill_in
 from pipeline.cli.presets import presets
 from pipeline.cli.retarget import retarget
 from pipeline.cli.weights import weights
@@ -45,11 +45,11 @@ app = App(
     help="Drag points on your own photos: the face is inverted into StyleGAN2, dragged, and put back.",
     help_epilogue=(
         "Exit codes: 0 done, 1 failure, 2 usage, 3 no face, 4 weights missing, 5 photos of a batch failed, "
-        "6 the handles did not arrive (the picture is written all the same), 130 interrupted."
+        "6 the edit fell short (the picture is written all the same), 130 interrupted."
     ),
     version=lambda: version("photodrag"),
     suppress_keyboard_interrupt=False,
-    config=(from_recipe,),
+    config=(fill_in,),
 )
 for command in COMMANDS:
     app.command(command)

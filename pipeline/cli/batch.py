@@ -5,24 +5,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from drag.settings import DragSettings
-from inversion.settings import InversionSettings, TuningSettings
 from pipeline.cli import console
-from pipeline.cli.edit import NOT_ARRIVED
-from pipeline.cli.options import (
-    CompositeOptions,
-    ComputeOptions,
-    DragOptions,
-    FaceOptions,
-    Flag,
-    FormatName,
-    InversionOptions,
-    RequestOptions,
-    TuningOptions,
-    as_recipe,
-)
-from pipeline.request import EditRequest
-from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings
+from pipeline.cli.options import AsRunOptions, BatchRecipe, Flag, RunOptions, as_recipe
+from pipeline.cli.photo import check_new, exit_code
+from pipeline.recipes import Recipe
 
 SOME_FAILED = 5
 
@@ -32,24 +18,10 @@ def batch(
     /,
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"])],
-    request: RequestOptions = EditRequest(),
-    recipe: Path | None = None,
+    asked: BatchRecipe = Recipe(),
     jobs: int = 1,
     force: Flag = False,
-    format: FormatName | None = None,
-    strip_metadata: Flag = False,
-    json: Flag = False,
-    dry_run: Flag = False,
-    no_cache: Flag = False,
-    overwrite: Flag = False,
-    offline: Flag = False,
-    accept_license: Flag = False,
-    faces: FaceOptions = FaceSettings(),
-    dragging: DragOptions = DragSettings(),
-    inversion: InversionOptions = InversionSettings(),
-    tuning: TuningOptions = TuningSettings(),
-    compositing: CompositeOptions = CompositeSettings(),
-    compute: ComputeOptions = ComputeSettings(),
+    options: AsRunOptions = RunOptions(),
 ) -> int:
     """Make the same edit in every photo of a folder.
 
@@ -63,53 +35,29 @@ def batch(
         Folder of photos, with the folders in it.
     output
         Folder for the edited photos and manifest.jsonl.
-    recipe
-        Take what is not said here from this file, which `photodrag edit --save-recipe` writes.
     jobs
         Photos at once, each in a process of its own; the processor's cores are shared among them.
     force
         Do again what is done, and replace it.
-    format
-        Format of all outputs; without it, that of each photo.
-    strip_metadata
-        Leave out EXIF with the place it was taken at, IPTC, XMP and comments; the colour profile stays.
-    json
-        Print how many were done, skipped and failed, and the failures, as JSON.
-    dry_run
-        Edit nothing; list what would be done.
-    no_cache
-        Invert anew, and keep no inversion for the next edit.
-    overwrite
-        Replace outputs that are there though no batch made them.
-    offline
-        Never use the network.
-    accept_license
-        Accept the licence of a generator that has to be fetched, where it is non-commercial.
     """
     from pipeline.batch import BatchSettings, plan, run_batch
+    from pipeline.recipes import write_recipe
 
-    asked = as_recipe(
-        request=request,
-        faces=faces,
-        inversion=inversion,
-        tuning=tuning,
-        dragging=dragging,
-        compositing=compositing,
-        compute=compute,
-    )
+    check_new(options.save_recipe, overwrite=options.overwrite)
+    recipe = as_recipe(asked)
     settings = BatchSettings(
         jobs=jobs,
         force=force,
-        overwrite=overwrite,
-        strip_metadata=strip_metadata,
-        format=format and format.upper(),
-        use_cache=not no_cache,
-        offline=offline,
+        overwrite=options.overwrite,
+        strip_metadata=options.strip_metadata,
+        format=options.format and options.format.upper(),
+        use_cache=not options.no_cache,
+        offline=options.offline,
     )
-    if dry_run:
-        request.drags()
-        tasks, before = plan(folder, output, asked, settings)
-        if json:
+    if options.dry_run:
+        recipe.edit.read()
+        tasks, before = plan(folder, output, recipe, settings)
+        if options.json:
             console.result_json({"todo": [task.name for task in tasks], "skipped": len(before.skipped)})
         else:
             for task in tasks:
@@ -117,9 +65,11 @@ def batch(
             console.notice(f"{len(tasks)} photos to do, {len(before.skipped)} done before.")
         return 0
     with console.bars(estimate=True) as bars:
-        store = console.store(bars, offline=offline, accept_license=accept_license)
-        result = run_batch(folder, output, asked, settings, store=store, progress=bars.stage)
-    if json:
+        store = console.store(bars, offline=options.offline, accept_license=options.accept_license)
+        result = run_batch(folder, output, recipe, settings, store=store, progress=bars.stage)
+    if options.save_recipe:
+        write_recipe(recipe, options.save_recipe, overwrite=options.overwrite)
+    if options.json:
         console.result_json(
             {
                 "output": str(output),
@@ -134,6 +84,4 @@ def batch(
     console.notice(f"{len(result.done)} done, {len(result.skipped)} done before, {len(result.failed)} failed.")
     for entry in result.failed:
         console.error(f"{entry['input']}: {entry['error']['message']}")
-    if result.failed:
-        return SOME_FAILED
-    return 0 if result.arrived else NOT_ARRIVED
+    return SOME_FAILED if result.failed else exit_code(*result.done, *result.skipped)

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from pipeline.cli import console
 from pipeline.cli.options import Flag
+from pipeline.cli.photo import exit_code
 
 SMILE = ("mouth-left:-8%,-6%", "mouth-right:8%,-6%")
 
@@ -26,24 +27,22 @@ def demo(*, output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("
     import skimage.data
 
     from drag.landmarks import parse_drag
-    from pipeline.cli.edit import NOT_ARRIVED
     from pipeline.edit import Pipeline
     from pipeline.photo import Photo, check_output, eight_bit, write_photo
     from pipeline.preview import side_by_side
-    from pipeline.report import summary
-    from weights.store import Store
+    from pipeline.report import describe, summary
 
     paths = {name: output / f"{name}.png" for name in ("before", "after", "side-by-side")}
     for path in paths.values():
         check_output(path, overwrite=overwrite)
     before = Photo(pixels=skimage.data.astronaut())
     with console.bars() as bars:
-        pipeline = Pipeline(store=Store(progress=bars.fetch, notice=console.notice))
+        pipeline = Pipeline(store=console.store(bars, offline=False))
         result = pipeline.edit(before, [parse_drag(text) for text in SMILE], progress=bars.stage)
     both = side_by_side([eight_bit(before.pixels), eight_bit(result.photo.pixels)])
     pictures = {"before": before, "after": result.photo, "side-by-side": result.photo.edited(both)}
     for name, path in paths.items():
         write_photo(pictures[name], path, overwrite=overwrite)
         console.result(str(path))
-    console.notice(summary(result, SMILE))
-    return 0 if result.arrived else NOT_ARRIVED
+    console.notice(summary(result))
+    return exit_code(describe(result))

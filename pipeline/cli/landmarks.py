@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from pipeline.cli import console
-from pipeline.cli.edit import read_source
 from pipeline.cli.options import Flag, Output
+from pipeline.cli.photo import read_source
 from pipeline.settings import FaceSettings
 
 
@@ -44,13 +44,12 @@ def landmarks(
     from pipeline.photo import Photo, check_output, eight_bit, write_photo
     from pipeline.preview import draw_faces
     from weights.errors import NoFace
-    from weights.store import Store
 
     if output:
         check_output(output, overwrite=overwrite, source=photo)
     source = read_source(photo)
     with console.bars() as bars:
-        store = Store(offline=offline, progress=bars.fetch, notice=console.notice)
+        store = console.store(bars, offline=offline)
         found = find_faces(source.to_srgb(source.pixels), make_detector(detector, store=store))
     if not found:
         raise NoFace(f"No face was found in {photo}: use a photo in which a face is larger, or turned to the camera.")

@@ -7,13 +7,14 @@ from cyclopts import Parameter
 
 from pipeline.cli import console
 from pipeline.cli.options import Flag, Output
+from pipeline.cli.photo import STREAM, read_source
 
 
 def presets(
     *,
     output: Output = None,
     presets: Annotated[list[Path], Parameter(negative="", show_default=False)] = [],  # noqa: B006
-    sheet: Path | None = None,
+    sheet: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     strength: float = 0.8,
     json: Flag = False,
     no_cache: Flag = False,
@@ -29,7 +30,8 @@ def presets(
     presets
         A TOML file with presets of your own; repeat it for more.
     sheet
-        A photo to which every preset is applied, each picture with the share of its way that was reached.
+        A photo, or - for one from stdin, to which every preset is applied, each picture with the share of its way
+        that was reached.
     strength
         At which the presets are drawn, or applied to the photo of --sheet.
     json
@@ -43,27 +45,24 @@ def presets(
     """
     from drag.presets import read_presets
     from pipeline.cache import InversionCache
-    from pipeline.photo import Photo, check_output, read_photo, write_photo
+    from pipeline.photo import Photo, check_output, write_photo
     from pipeline.sheet import draw_presets, sheet_of
     from weights.errors import InvalidInput
-    from weights.store import Store
 
     known = read_presets(presets)
     if output:
-        check_output(output, overwrite=overwrite)
+        check_output(output, overwrite=overwrite, source=sheet if sheet != STREAM else None)
     elif sheet:
         raise InvalidInput("--sheet makes a picture: say where with -o sheet.png.")
     if not -1.5 <= strength <= 1.5 or strength == 0:
         raise InvalidInput(f"A strength of {strength:g} cannot be: choose one from -1.5 to 1.5 that is not 0.")
     if output and sheet:
-        from drag.settings import RetargetDragSettings
-        from pipeline.edit import EditSettings, Pipeline
+        from pipeline.edit import Pipeline
 
-        photo = read_photo(sheet)
+        photo = read_source(sheet)
         with console.bars() as bars:
-            store = Store(offline=offline, progress=bars.fetch, notice=console.notice)
-            settings = EditSettings(drag=RetargetDragSettings())
-            pipeline = Pipeline(settings, store=store, cache=None if no_cache else InversionCache())
+            store = console.store(bars, offline=offline)
+            pipeline = Pipeline(store=store, cache=None if no_cache else InversionCache())
             drawn = sheet_of(pipeline, photo, list(known.values()), strength=strength, progress=bars.stage)
         write_photo(Photo(pixels=drawn), output, overwrite=overwrite)
         console.result(str(output))

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import photodrag
-from drag.settings import DragSettings
+from drag.settings import DragSettings, RetargetDragSettings
 from inversion.settings import InversionSettings
 from pipeline.edit import EditSettings, Pipeline
 from pipeline.faces import make_detector
@@ -22,6 +22,7 @@ DOC = Path(__file__).parents[2] / "docs" / "python.md"
 FEW = {
     InversionSettings: {"w_steps": 2, "steps": 4, "perceptual": "alex"},
     DragSettings: {"steps": 5},
+    RetargetDragSettings: {"steps": 5},
     FaceSettings: {"corrections": 0},
 }
 
@@ -52,10 +53,22 @@ def test_the_examples_run(tmp_path, monkeypatch, astronaut, store, capsys):
     names = {}
     for block in blocks:
         exec(compile(block, str(DOC), "exec"), names)
-    assert len(blocks) == 6
-    for name in ("me-edited.jpg", "me-open.jpg", "me-brows.jpg", "me-by-hand.png", "smile.toml", "edited/me.jpg"):
+    assert len(blocks) == 7
+    for name in (
+        "me-edited.jpg",
+        "me-open.jpg",
+        "me-brows.jpg",
+        "me-by-hand.png",
+        "me-retargeted.jpg",
+        "smile.json",
+        "smile.toml",
+        "edited/me.jpg",
+    ):
         assert (tmp_path / name).is_file()
     assert (len(names["done"].done), len(names["done"].failed)) == (1, 0)
+    assert {"brow-left", "mouth-left"} & {drag.handle for drag in names["retargeted"].plan.drags}
+    assert names["retargeted"].plan.regions == ("brows", "mouth")
+    assert names["again"].plan.points == names["retargeted"].plan.points
     out = capsys.readouterr().out
     assert "The edit was cancelled; nothing was written." in out
     assert "There is no photo at missing.jpg" in out
@@ -103,3 +116,33 @@ def test_settings_of_two_kinds(photo, settings):
         photodrag.edit(photo, ["1,1:2,2"], settings=settings, pipeline=Pipeline(settings))
     with pytest.raises(InvalidInput, match="no drag"):
         photodrag.edit(photo, ["nonsense"], settings=settings)
+
+
+def test_retargeting_asks_for_something_and_for_a_face(photo, settings):
+    with pytest.raises(InvalidInput, match="give `like`, `presets` or `points`"):
+        photodrag.retarget(photo, settings=settings)
+    with pytest.raises(InvalidInput, match="No preset is called 'grin'"):
+        photodrag.retarget(photo, presets={"grin": 1}, settings=settings)
+    with pytest.raises(InvalidInput, match="needs a face"):
+        photodrag.retarget(photo, presets={"smile": 0.5}, settings=settings)
+
+
+def test_the_drag_has_the_defaults_of_what_is_asked(photo, tiny_file):
+    pipeline = Pipeline(
+        EditSettings(
+            inversion=InversionSettings(w_steps=1, steps=1, perceptual="alex"),
+            compute=ComputeSettings(generator=str(tiny_file)),
+        )
+    )
+    points = photodrag.PointsFile(drags=(photodrag.parse_drag("30,30:36,30"),))
+    totals = []
+
+    def progress(stage, done, total, words):
+        if stage == "drag":
+            totals.append(total)
+        return stage != "drag"
+
+    photodrag.edit(photo, points.drags, pipeline=pipeline, progress=progress)
+    result = photodrag.retarget(photo, points=points, drags=["20,20:22,20"], pipeline=pipeline, progress=progress)
+    assert totals == [DragSettings().steps, RetargetDragSettings().steps]
+    assert [str(drag) for drag in result.plan.drags] == ["30,30:36,30", "20,20:22,20"]

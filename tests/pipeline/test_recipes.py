@@ -1,6 +1,6 @@
 import pytest
 
-from drag.settings import DragSettings
+from drag.settings import DragSettings, RetargetDragSettings
 from inversion.settings import TuningSettings
 from pipeline.recipes import Recipe, format_recipe, read_recipe, recipe_from, write_recipe
 from pipeline.request import EditRequest
@@ -40,6 +40,37 @@ def test_what_is_left_out_has_its_default():
     assert recipe_from({"drag": {"learning_rate": 1}}, name="it").drag.learning_rate == 1.0
 
 
+def test_retargeting_there_and_back(tmp_path):
+    here = tmp_path / "here"
+    request = EditRequest(
+        drag=("1,2:3,4",),
+        points=here / "p.json",
+        like=here / "like.jpg",
+        region=("mouth", "pose"),
+        strength=0.5,
+        preset=("smile=0.6", "tilt"),
+        presets=(here / "a.toml", here / "b.toml"),
+        mask=str(here / "m.png"),
+    )
+    recipe = Recipe(edit=request)
+    assert recipe.drag == RetargetDragSettings()
+    write_recipe(recipe, tmp_path / "r.toml")
+    assert read_recipe(tmp_path / "r.toml") == recipe
+    assert request.files() == [here / name for name in ("m.png", "p.json", "like.jpg", "a.toml", "b.toml")]
+    (tmp_path / "r.toml").write_text('[edit]\nlike = "x.jpg"\npresets = ["a.toml"]\npreset = ["smile"]\n')
+    read = read_recipe(tmp_path / "r.toml").edit
+    assert (read.like, read.presets) == (tmp_path / "x.jpg", (tmp_path / "a.toml",))
+    assert recipe.as_dict()["edit"]["region"] == ["mouth", "pose"]
+    assert Recipe().as_dict()["edit"] == {}
+
+
+def test_a_recipes_drag_has_the_defaults_of_what_it_asks():
+    tables = {"drag": {"steps": 7}, "edit": {"preset": ["smile"]}}
+    assert recipe_from(tables, name="it").drag == RetargetDragSettings(steps=7)
+    assert recipe_from({"drag": {"steps": 7}}, name="it").drag == DragSettings(steps=7)
+    assert recipe_from({"edit": {"points": "p.json"}}, name="it").drag == RetargetDragSettings()
+
+
 def test_a_masks_path_lies_beside_the_recipe(tmp_path):
     path = tmp_path / "r.toml"
     path.write_text('[edit]\ndrag = ["1,1:2,2"]\nmask = "m.png"\n')
@@ -61,6 +92,9 @@ def test_a_masks_path_lies_beside_the_recipe(tmp_path):
         ('[drag]\ntracker = "nose"\n', InvalidInput, "not one of nearest, patch, none"),
         ("[tuning]\ntune = 1\n", InvalidInput, "not true or false"),
         ('[edit]\ndrag = "1,1:2,2"\n', InvalidInput, "not a list of strings"),
+        ('[edit]\nregion = ["ear"]\n', InvalidInput, "'ear', which is not one of mouth"),
+        ("[edit]\npreset = [3]\n", InvalidInput, "3, which is not a string"),
+        ("[edit]\nlike = 3\n", InvalidInput, "3, which is not a path"),
         ("[composite]\nfeather = []\n", InvalidInput, "not a number"),
     ],
 )

@@ -1,23 +1,35 @@
 """Plans of retargeting, on a real face; and the commands, end to end with few steps."""
 
+import io
 import json
 from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
 
-from drag.landmarks import Drag
+from drag.landmarks import Drag, parse_drag
 from drag.points_file import PointsFile
 from drag.presets import own_presets
+from drag.settings import DragSettings, RetargetDragSettings
 from drag.shape import PARTS, Pose, shape_model, to_shape
 from pipeline.align import Alignment
+from pipeline.batch import BatchResult
 from pipeline.cli.app import run
-from pipeline.photo import read_photo, write_photo
+from pipeline.cli.options import as_recipe
+from pipeline.cli.photo import exit_code
+from pipeline.manifest import Manifest
+from pipeline.photo import Photo, decode_photo, read_photo, write_photo
+from pipeline.report import succeeded
+from pipeline.request import EditRequest
 from pipeline.retarget import Request, landmarks_of, overall, plan, transfer, wanted
 from pipeline.sheet import draw_presets, tiled
 from weights.errors import InvalidInput, NoFace
 
+SCHEMA = Path(__file__).parents[2] / "docs" / "edit.schema.json"
 MODEL = shape_model()
 SMILE, LEFT = own_presets()["smile"], own_presets()["face-left"]
 
@@ -173,27 +185,163 @@ def cli(capsys):
     return call
 
 
-def test_retarget_and_again_from_its_points(cli, photo, tmp_path):
-    points, first, second = (tmp_path / name for name in ("p.json", "1.png", "2.png"))
+def test_retarget_and_again_from_its_recipe_and_its_points(cli, photo, tmp_path, monkeypatch):
+    points, recipe, first, second = (tmp_path / name for name in ("p.json", "r.toml", "1.png", "2.png"))
     code, out, err = cli(
-        "retarget", photo, "--preset", "smile=-1", "-o", first, "--save-points", points, "--json", *QUICK,
-        "--corrections", 1,
+        "retarget", photo, "--preset", "smile=-1", "-o", first, "--save-points", points, "--save-recipe", recipe,
+        "--json", *QUICK, "--corrections", 1,
     )  # fmt: skip
     told = json.loads(out)
+    jsonschema.validate(told, json.loads(SCHEMA.read_text()))
     assert told["regions"] == ["mouth"]
+    assert told["notes"] == []
+    assert told["settings"]["edit"] == {"preset": ["smile=-1"]}
+    assert told["settings"]["drag"]["mask_weight"] == 5
     assert told["reached"] > 0.1
     assert (code == 0) == (told["reached"] >= 0.5)
     shares = {handle["drag"]: handle["reached"] for handle in told["handles"]}
     assert shares["mouth-left:10%,9%"] is not None
     assert shares["chin:0%,0%"] is None
     assert "Traceback" not in err
-    code_2, out, err = cli("retarget", photo, "--points", points, "-o", second, *QUICK, "--corrections", 1)
+    assert (read_photo(first).pixels != read_photo(photo).pixels).any()
+    # The recipe asks for the same, whichever command takes it.
+    code_2, out, err = cli("edit", photo, "--recipe", recipe, "-o", second)
     assert out == f"{second}\n"
     assert code_2 == code
     assert "Detected again on the result, the landmarks made" in err
-    assert "what may change: mouth" in err
+    assert "what might change: mouth" in err
     assert np.array_equal(read_photo(first).pixels, read_photo(second).pixels)
-    assert (read_photo(first).pixels != read_photo(photo).pixels).any()
+    # And so do the points, from a stream to a stream.
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
+    words = ["retarget", "-", "--points", str(points), *QUICK, "--corrections", "1", "--strip-metadata"]
+    stream = io.TextIOWrapper(io.BytesIO())
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", stream)
+        assert run(words) == code
+    streamed = decode_photo(stream.buffer.getvalue(), name="it")
+    assert streamed.format == "PNG"
+    assert np.array_equal(streamed.pixels, read_photo(first).pixels)
+
+
+def test_a_batch_of_a_preset(cli, astronaut, photo, tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    mine = tmp_path / "mine.toml"
+    mine.write_text('[frown]\nregions = ["mouth"]\nmove = { mouth-left = [10, 9], mouth-right = [-10, 9] }\n')
+    write_photo(astronaut, folder / "a.png")
+    write_photo(Photo(pixels=np.ascontiguousarray(astronaut.pixels[:, ::-1])), folder / "b.jpg")
+    Image.new("RGB", (200, 200), "grey").save(folder / "none.png")
+    words = ("batch", folder, "-o", out, "--preset", "frown", "--presets", mine, *QUICK[:-1], 10, "--corrections", 0)
+    code, said, err = cli(*words)
+    assert code == 5
+    assert said.split() == [str(out / "a.png"), str(out / "b.jpg")]
+    assert "none.png: No face was found" in err
+    entries = Manifest(out / "manifest.jsonl").entries()
+    for name in ("a.png", "b.jpg"):
+        assert entries[name]["regions"] == ["mouth"]
+        assert entries[name]["settings"]["drag"]["tolerance"] == 1
+        assert {"mouth-left:10%,9%", "mouth-right:-10%,9%"} <= {h["drag"] for h in entries[name]["handles"]}
+        assert entries[name]["reached"] > 0
+        assert (read_photo(out / name).pixels != read_photo(folder / name).pixels).any()
+    _, said, _ = cli(*words, "--dry-run", "--json")
+    assert json.loads(said) == {"todo": ["none.png"], "skipped": 2}
+    # Another content of the presets' file is another edit.
+    mine.write_text(mine.read_text().replace("9", "5"))
+    _, said, _ = cli(*words, "--dry-run", "--json")
+    assert json.loads(said) == {"todo": ["a.png", "b.jpg", "none.png"], "skipped": 0}
+
+
+def test_a_face_that_is_not_there_ends_a_batch_before_it_begins(cli, photo, tmp_path):
+    grey, folder = tmp_path / "grey.png", tmp_path / "in"
+    folder.mkdir()
+    photo.rename(folder / "me.png")
+    Image.new("RGB", (200, 200), "grey").save(grey)
+    code, _, err = cli("batch", folder, "-o", tmp_path / "out", "--like", grey)
+    assert (code, "No face was found" in err) == (3, True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["edit", "retarget", "batch"])
+def test_every_command_takes_the_defaults_of_what_is_asked(cli, command, tmp_path, monkeypatch):
+    asked = []
+
+    def note(photo, recipe, options):
+        asked.append(as_recipe(recipe))
+        return 0
+
+    def note_batch(source, target, recipe, settings, **more):
+        asked.append(recipe)
+        return BatchResult()
+
+    for name in ("edit", "retarget"):
+        monkeypatch.setattr(import_module(f"pipeline.cli.{name}"), "edit_photo", note)
+    monkeypatch.setattr("pipeline.batch.run_batch", note_batch)
+    path = tmp_path / "r.toml"
+    path.write_text('[edit]\npreset = ["tilt"]\n[drag]\nmask_weight = 7.0\n')
+    head = (command, tmp_path, *(("-o", tmp_path / "out") if command == "batch" else ()))
+    for words in (
+        ["--drag", "1,1:2,2", "--drag", "3,3:4,4"],
+        ["--preset", "smile", "--preset", "tilt=0.5", "--presets", "a.toml", "--steps", "5"],
+        ["--like", "b.jpg", "--region", "mouth", "--region", "pose", "--strength", "0.5"],
+        ["--points", "p.json", "--mask", "face", "--mask-weight", "20"],
+        ["--recipe", str(path), "--preset", "smile"],
+    ):
+        assert cli(*head, *words)[0] == 0
+    assert [recipe.drag for recipe in asked] == [
+        DragSettings(),
+        RetargetDragSettings(steps=5),
+        RetargetDragSettings(),
+        RetargetDragSettings(mask_weight=20),
+        RetargetDragSettings(mask_weight=7),
+    ]
+    assert [recipe.edit for recipe in asked] == [
+        EditRequest(drag=("1,1:2,2", "3,3:4,4")),
+        EditRequest(preset=("smile", "tilt=0.5"), presets=(Path("a.toml"),)),
+        EditRequest(like=Path("b.jpg"), region=("mouth", "pose"), strength=0.5),
+        EditRequest(points=Path("p.json"), mask="face"),
+        EditRequest(preset=("smile",)),
+    ]
+    _, out, _ = cli(command, "--help")
+    shown = " ".join(out.replace("│", " ").split())
+    assert "[default: 300; with --like, --preset or --points 100]" in shown
+    assert "[default: 0.003; with --like, --preset or --points 0.0035]" in shown
+    assert (" --drag STR" in shown, " --preset STR" in shown) == (command != "retarget", command != "edit")
+
+
+def test_a_mask_takes_the_place_of_the_regions(subject):
+    request = Request(presets=((SMILE, 0.5),))
+    assert plan(subject, request).allowed == ("mouth",)
+    assert plan(subject, replace(request, mask="face")).allowed == ("face",)
+    allowed = np.ones((512, 512), np.float32)
+    planned = plan(subject, replace(request, mask=allowed))
+    assert planned.allowed is allowed
+    assert planned.regions == planned.points.regions == ()
+
+
+def test_drags_go_before_points_and_presets(subject):
+    points = PointsFile(drags=(parse_drag("mouth-left:1%,2%"), parse_drag("chin:0%,3%")), regions=("mouth",))
+    drags = (parse_drag("mouth-left:3%,0%"), parse_drag("nose-tip:0%,0%"))
+    planned = plan(subject, Request(drags=drags, points=points, presets=((SMILE, 0.5),)))
+    named = {drag.handle: str(drag) for drag in planned.drags}
+    assert len(named) == len(planned.drags)
+    assert named["mouth-left"] == "mouth-left:3%,0%"
+    assert named["chin"] == "chin:0%,3%"
+    assert named["mouth-right"] == "mouth-right:5%,-4.5%"
+    assert planned.regions == ()
+    assert plan(subject, Request(drags=drags[1:], points=points)).regions == ("mouth",)
+    # Drags alone stay as they are, in their order, and are no retargeting.
+    alone = plan(subject, Request(drags=drags[::-1]))
+    assert (alone.drags, alone.regions, alone.settings) == (drags[::-1], (), DragSettings())
+    with pytest.raises(TypeError, match="seen"):
+        plan(subject, Request(like=subject.photo))
+
+
+def test_success_is_told_by_the_landmarks_where_they_are_seen():
+    assert succeeded({"arrived": False, "reached": 0.5})
+    assert not succeeded({"arrived": True, "reached": 0.49})
+    assert succeeded({"arrived": True, "reached": None})
+    assert not succeeded({"arrived": False, "reached": None})
+    assert (exit_code({"arrived": True}), exit_code({"arrived": True}, {"arrived": False})) == (0, 6)
 
 
 @pytest.mark.parametrize(
@@ -211,6 +359,7 @@ def test_retarget_and_again_from_its_points(cli, photo, tmp_path):
         (["PHOTO", "--points", "missing.json"], 2, "no points to read"),
         (["PHOTO", "--points", "TEXT"], 1, "no JSON file"),
         (["PHOTO", "--preset", "smile", "--presets", "TEXT"], 1, "no TOML file"),
+        (["PHOTO", "--points", "TEXT", "--presets", "TEXT"], 2, "choose of them with --preset NAME"),
         (["PHOTO", "--preset", "smile", "--save-points", "TEXT"], 2, "exists: give another path"),
     ],
 )

@@ -17,7 +17,7 @@ from pipeline.cli import console
 from pipeline.cli.app import app, run
 from pipeline.photo import decode_photo, read_photo
 from pipeline.recipes import read_recipe
-from tests.conftest import smooth_picture
+from tests.conftest import SMILE, smooth_picture
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "edit.schema.json"
 ME = [sys.executable, "-c", "import photodrag; photodrag.main()"]
@@ -190,11 +190,11 @@ def test_json_is_as_the_schema_says(cli, photo, quickly):
 
 def test_json_of_a_face_is_as_the_schema_says(smile):
     from pipeline.report import describe
-    from tests.conftest import SMILE
 
-    told = {"photo": "a", "output": "b", **describe(smile, SMILE), "settings": {}}
+    told = {"photo": "a", "output": "b", **describe(smile), "settings": {}}
     jsonschema.validate(told, json.loads(SCHEMA.read_text()))
     assert told["detector"] == "dlib"
+    assert [handle["drag"] for handle in told["handles"]] == list(SMILE)
 
 
 def test_a_recipe_holds_every_setting(cli, photo, quickly, tmp_path):

@@ -1,0 +1,180 @@
+"""The edit of one photo, which `photodrag edit` and `photodrag retarget` both make."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cli import console
+from pipeline.cli.options import FormatName, PhotoOptions, as_recipe
+from pipeline.recipes import Recipe
+
+if TYPE_CHECKING:
+    from pipeline.photo import Photo
+    from pipeline.plan import Plan
+    from pipeline.subject import Aligned
+
+NOT_ARRIVED = 6
+STREAM = Path("-")
+
+
+def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
+    """Make of a photo what a recipe says, write what the options say, and return the exit code.
+
+    Args:
+        photo: a photo's or an inversion's file, or - for stdin.
+        asked: as the command got it.
+        options: see there.
+
+    Raises:
+        PhotodragError: it cannot be done; nothing is written then.
+    """
+    from pipeline.cache import InversionCache
+    from pipeline.edit import Pipeline
+    from pipeline.estimate import estimate, in_words
+    from pipeline.inversions import is_inversion, read_with_photo
+    from pipeline.photo import encode_photo, write_photo
+    from pipeline.preview import check_preview, write_preview
+    from pipeline.recipes import write_recipe
+    from pipeline.report import describe, summary
+    from pipeline.retarget import plan
+    from pipeline.stages import check_stages, write_stages
+
+    # 1. Make sure that all can be read and written, before the work.
+    inverted = None
+    if is_inversion(photo):
+        inverted, photo = read_with_photo(photo)
+    overwrite, format_ = options.overwrite, options.format and options.format.upper()
+    target = check_target(photo, options.output, options.format, json=options.json, overwrite=overwrite)
+    if options.preview:
+        check_preview(options.preview)
+    for path in (options.preview, options.save_recipe, options.save_points):
+        check_new(path, overwrite=overwrite)
+    if options.save_stages:
+        check_stages(options.save_stages, overwrite=overwrite)
+    recipe = as_recipe(asked)
+    request = recipe.edit.read()
+    source = read_source(photo)
+    for notice in source.notices:
+        console.notice(notice)
+    # 2. Edit.
+    with console.bars() as bars:
+        store = console.store(bars, offline=options.offline, accept_license=options.accept_license)
+        if options.dry_run:
+            estimated = estimate(recipe.settings(), source, request, store=store)
+            told = {"photo": str(photo), "output": str(target), "seconds": estimated.seconds}
+            if options.json:
+                console.result_json(told | {"memory": estimated.memory})
+            else:
+                console.result(f"{photo} -> {target}\n{in_words(estimated)}")
+            return 0
+        pipeline = Pipeline(recipe.settings(), store=store, cache=None if options.no_cache else InversionCache())
+        seen = request.seen(lambda: pipeline.detector)
+
+        def planner(aligned: "Aligned") -> "Plan":
+            planned = plan(aligned, seen)
+            for note in planned.notes:
+                console.notice(note)
+            return planned
+
+        subject = pipeline.prepare(source, inversion=inverted) if inverted else source
+        result = pipeline.edit(subject, planner, progress=bars.stage)
+    # 3. Write, and say what was done.
+    edited = result.photo.stripped() if options.strip_metadata else result.photo
+    if target == STREAM:
+        console.result_bytes(encode_photo(edited, format_ or stream_format(source)))
+    else:
+        write_photo(edited, target, overwrite=overwrite, format_=format_)
+    if options.preview:
+        write_preview(options.preview, result.drag, result.subject.render)
+    if options.save_stages:
+        write_stages(options.save_stages, result, overwrite=overwrite)
+    if options.save_points:
+        result.plan.points.write(options.save_points)
+    if options.save_recipe:
+        write_recipe(recipe, options.save_recipe, overwrite=overwrite)
+    described = describe(result)
+    if options.json:
+        console.result_json(
+            {"photo": str(photo), "output": str(target), **described, "settings": recipe.as_dict()},
+        )
+    else:
+        if target != STREAM:
+            console.result(str(target))
+        console.notice(summary(result))
+    return exit_code(described)
+
+
+def exit_code(*told: Mapping[str, Any]) -> int:
+    """Return the exit code of edits that were made, by what `pipeline.report.describe` says of each."""
+    from pipeline.report import succeeded
+
+    return 0 if all(succeeded(one) for one in told) else NOT_ARRIVED
+
+
+def check_new(path: Path | None, *, overwrite: bool) -> None:
+    """Make sure that a file can be written.
+
+    Raises:
+        InvalidInput: it exists, and `overwrite` is false.
+    """
+    from weights.errors import InvalidInput
+
+    if path and path.exists() and not overwrite:
+        raise InvalidInput(f"{path} exists: give another path, or --overwrite.")
+
+
+def check_target(photo: Path, output: Path | None, format: FormatName | None, *, json: bool, overwrite: bool) -> Path:
+    """Return where the edited photo goes, having made sure that it can.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    from pipeline.photo import FORMATS, check_output
+    from weights.errors import InvalidInput
+
+    target = output
+    if target is None and photo == STREAM:
+        target = STREAM
+    elif target is None:
+        ending = photo.suffix if photo.suffix.lower() in FORMATS else ".png"
+        if format and FORMATS[ending.lower()] != format.upper():
+            ending = f".{format}"
+        target = photo.with_name(f"{photo.stem}-edited{ending}")
+    if target == STREAM:
+        if json:
+            raise InvalidInput("The photo goes to stdout, and so cannot --json: give -o PATH.")
+        if sys.stdout.isatty():
+            raise InvalidInput("The photo would go to the terminal: give -o PATH, or a pipe.")
+        return target
+    wanted = FORMATS.get(target.suffix.lower())
+    if format and wanted and wanted != format.upper():
+        raise InvalidInput(f"{target} does not end as --format {format} does: leave one of the two out.")
+    check_output(target, overwrite=overwrite, format_=format and format.upper(), source=photo)
+    return target
+
+
+def read_source(photo: Path) -> "Photo":
+    """Read a photo from a file or, for -, from stdin.
+
+    Raises:
+        InvalidInput, InvalidFile: as in `read_photo`.
+    """
+    from pipeline.photo import decode_photo, read_photo
+    from weights.errors import InvalidInput
+
+    if photo != STREAM:
+        return read_photo(photo)
+    if sys.stdin.isatty():
+        raise InvalidInput("There is no photo on stdin, which is a terminal: give a path, or a pipe.")
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise InvalidInput("There is no photo on stdin: the command before this one wrote nothing.")
+    return decode_photo(data, name="The photo on stdin")
+
+
+def stream_format(source: "Photo") -> str:
+    """Return the format that a photo is written to stdout in: its own where that is written, else PNG."""
+    from pipeline.photo import FORMATS
+
+    return source.format if source.format in FORMATS.values() else "PNG"

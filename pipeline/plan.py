@@ -1,0 +1,56 @@
+"""What is dragged in a photo: a request, once the face is known."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drag.landmarks import Drag
+from drag.points_file import PointsFile
+from drag.settings import DragSettings, Region
+from pipeline.subject import Aligned
+
+Mask = NDArray[np.float32] | Region | tuple[Region, ...]
+"""What may change: (H, W) of the photo's size from 0 to 1, or regions of the face."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """What is dragged.
+
+    Attributes:
+        drags: handles, anchors among them.
+        regions: of the face that may change; none for the whole picture, or for what the mask allows.
+        mask: (H, W) float32 of the photo's size, 1 where it may move; None for what the regions say.
+        notes: a sentence for each kind of thing that was held back.
+        settings: the drag's, where the user has none to give.
+    """
+
+    drags: tuple[Drag, ...]
+    regions: tuple[Region, ...] = ()
+    mask: NDArray[np.float32] | None = None
+    notes: tuple[str, ...] = ()
+    settings: DragSettings = field(default_factory=DragSettings)
+
+    @property
+    def points(self) -> PointsFile:
+        """The plan as a file, for other photos."""
+        return PointsFile(drags=self.drags, regions=self.regions)
+
+    @property
+    def allowed(self) -> Mask | None:
+        """What may change; None for the whole picture."""
+        return self.regions or None if self.mask is None else self.mask
+
+    def masked(self, mask: Mask | None) -> "Plan":
+        """Return the plan with another word on what may change; with its own where there is none."""
+        if mask is None:
+            return self
+        if isinstance(mask, str | tuple):
+            return replace(self, regions=(mask,) if isinstance(mask, str) else mask, mask=None)
+        return replace(self, regions=(), mask=mask)
+
+
+Planner = Callable[[Aligned], Plan]
+"""Makes the plan for a photo."""
