@@ -30,7 +30,7 @@ def describe(result: EditResult) -> dict[str, Any]:
             for i, (drag, share) in enumerate(zip(result.plan.drags, result.reached, strict=True))
         ],
         "regions": list(result.plan.regions),
-        "notes": list(result.plan.notes),
+        "notes": [*result.plan.notes, *([subject.doubt] if subject.doubt else [])],
         "stopped": result.drag.reason,
         "arrived": result.arrived,
         "reached": _share(overall(result)),

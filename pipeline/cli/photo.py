@@ -79,6 +79,8 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
 
         subject = pipeline.prepare(source, inversion=inverted) if inverted else source
         result = pipeline.edit(subject, planner, progress=bars.stage)
+        if result.subject.doubt:
+            console.notice(result.subject.doubt)
     # 3. Write, and say what was done.
     edited = result.photo.stripped() if options.strip_metadata else result.photo
     if target == STREAM:
