@@ -70,3 +70,8 @@ def test_a_relative_drag_by_nothing_is_an_anchor():
     assert parse_drag("chin:0%,0%").anchor
     assert not parse_drag("chin:0%,1%").anchor
     assert not parse_drag("0,0:0,0").anchor
+
+
+@pytest.mark.parametrize("text", ["mouth-left:-8%,-6%", "48:0.5%,0%", "12345.75,644:800,630", "10,20:-1.5%,2%"])
+def test_a_drag_is_written_as_it_is_read(text):
+    assert str(parse_drag(text)) == text

@@ -21,8 +21,8 @@ from weights.errors import Cancelled, InvalidInput
 DOC = Path(__file__).parents[2] / "docs" / "python.md"
 FEW = {
     InversionSettings: {"w_steps": 2, "steps": 4, "perceptual": "alex"},
-    DragSettings: {"steps": 5},
-    RetargetDragSettings: {"steps": 5},
+    DragSettings: {"steps": 3},
+    RetargetDragSettings: {"steps": 3},
     FaceSettings: {"corrections": 0},
 }
 

@@ -16,6 +16,7 @@ from drag.points_file import PointsFile
 from drag.presets import own_presets
 from drag.settings import DragSettings, RetargetDragSettings
 from drag.shape import PARTS, Pose, shape_model, to_shape
+from inversion.settings import InversionSettings
 from pipeline.align import Alignment
 from pipeline.batch import BatchResult
 from pipeline.cli.app import run
@@ -26,6 +27,7 @@ from pipeline.photo import Photo, decode_photo, read_photo, write_photo
 from pipeline.report import succeeded
 from pipeline.request import EditRequest
 from pipeline.retarget import Request, landmarks_of, overall, plan, transfer, wanted
+from pipeline.settings import FaceSettings
 from pipeline.sheet import draw_presets, tiled
 from weights.errors import InvalidInput, NoFace
 
@@ -189,7 +191,7 @@ def test_retarget_and_again_from_its_recipe_and_its_points(cli, photo, tmp_path,
     points, recipe, first, second = (tmp_path / name for name in ("p.json", "r.toml", "1.png", "2.png"))
     code, out, err = cli(
         "retarget", photo, "--preset", "smile=-1", "-o", first, "--save-points", points, "--save-recipe", recipe,
-        "--json", *QUICK, "--corrections", 1,
+        "--json", *QUICK[:-1], 15, "--corrections", 1,
     )  # fmt: skip
     told = json.loads(out)
     jsonschema.validate(told, json.loads(SCHEMA.read_text()))
@@ -213,7 +215,7 @@ def test_retarget_and_again_from_its_recipe_and_its_points(cli, photo, tmp_path,
     assert np.array_equal(read_photo(first).pixels, read_photo(second).pixels)
     # And so do the points, from a stream to a stream.
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
-    words = ["retarget", "-", "--points", str(points), *QUICK, "--corrections", "1", "--strip-metadata"]
+    words = ["retarget", "-", "--points", str(points), *QUICK[:-1], "15", "--corrections", "1", "--strip-metadata"]
     stream = io.TextIOWrapper(io.BytesIO())
     with monkeypatch.context() as patch:
         patch.setattr("sys.stdout", stream)
@@ -390,6 +392,25 @@ def test_presets_are_listed_and_drawn(cli, tmp_path):
     assert cli("presets", "-o", drawn)[0] == 2
     assert "say where with -o" in cli("presets", "--sheet", drawn)[2]
     assert "from -1.5 to 1.5" in cli("presets", "--strength", 0)[2]
+
+
+def test_a_sheet_of_a_photo_from_stdin(cli, photo, tmp_path, monkeypatch):
+    for kind, few in (
+        (RetargetDragSettings, {"steps": 4}),
+        (InversionSettings, {"w_steps": 1, "steps": 2, "perceptual": "alex"}),
+        (FaceSettings, {"corrections": 0}),
+    ):
+        for name, value in few.items():
+            monkeypatch.setitem(kind.__init__.__kwdefaults__, name, value)
+    monkeypatch.setattr("drag.presets.read_presets", lambda paths: {"smile": SMILE})
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
+    sheet = tmp_path / "sheet.png"
+    code, out, _ = cli("presets", "--sheet", "-", "-o", sheet, "--strength", -1, "--no-cache")
+    assert (code, out) == (0, f"{sheet}\n")
+    pixels = read_photo(sheet).pixels
+    assert pixels.shape == (256, 2 * 256 + 6, 3)
+    assert (pixels[:, :256] != pixels[:, 262:]).any()
+    assert "never written over" in cli("presets", "--sheet", photo, "-o", photo, "--overwrite")[2]
 
 
 def test_the_largest_face_is_taken(astronaut, store):

@@ -217,6 +217,25 @@ def test_a_recipe_holds_every_setting(cli, photo, quickly, tmp_path):
     assert "exists" in cli("edit", photo, "--recipe", recipe, "-o", tmp_path / "d.jpg", "--save-recipe", recipe)[2]
 
 
+def test_points_of_a_picture_without_a_face(cli, photo, quickly, tmp_path):
+    points, again, recipe = tmp_path / "p.json", tmp_path / "again.jpg", tmp_path / "r.toml"
+    assert cli("edit", photo, *quickly, "--tolerance", 1, "--mask-weight", 5, "--save-points", points)[0] == 6
+    assert "exists" in cli("edit", photo, *quickly, "-o", again, "--save-points", points)[2]
+    words = [*quickly[2:], "--points", points, "--learning-rate", 0.003]
+    code, out, _ = cli("edit", photo, *words, "-o", again, "--json", "--save-recipe", recipe)
+    told = json.loads(out)
+    assert code == 6
+    assert (told["reached"], told["regions"], told["notes"]) == (None, [], [])
+    assert told["handles"][0]["drag"] == "30,30:36,30"
+    assert told["settings"]["edit"] == {"points": str(points)}
+    assert (told["settings"]["drag"]["tolerance"], told["settings"]["drag"]["mask_weight"]) == (1, 5)
+    assert read_recipe(recipe).edit.points == points
+    assert np.array_equal(read_photo(again).pixels, read_photo(photo.with_name("a-edited.jpg")).pixels)
+    code, out, _ = cli("edit", photo, *words, "--dry-run", "-o", tmp_path / "c.jpg")
+    assert (code, "It takes at most" in out) == (0, True)
+    assert "needs a face" in cli("edit", photo, *quickly, "--preset", "smile", "-o", tmp_path / "c.jpg")[2]
+
+
 def test_preview_as_mp4(cli, photo, quickly, tmp_path):
     preview = tmp_path / "drag.mp4"
     assert cli("edit", photo, *quickly, "--preview", preview)[0] == 6
