@@ -10,32 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.cli.app import run
-from pipeline.photo import read_photo, write_photo
+from pipeline.photo import read_photo
 from pipeline.report import describe, succeeded
 from tests.conftest import SMILE
 
 INVERT = ["w-steps", "2", "steps", "8", "perceptual", "alex"]
 QUICK = [f"--invert-{word}" if i % 2 == 0 else word for i, word in enumerate(INVERT)] + ["--steps", "30"]
-
-
-@pytest.fixture
-def photo(tmp_path, astronaut):
-    path = tmp_path / "me.png"
-    write_photo(astronaut, path)
-    return path
-
-
-@pytest.fixture
-def cli(capsys):
-    """Run a command; return its exit code, stdout, and stderr as one line."""
-
-    def call(*arguments):
-        code = run([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return code, out, " ".join(err.split())
-
-    return call
 
 
 def test_edit(cli, photo):

@@ -90,11 +90,16 @@ def test_a_file_finds_its_photo(tmp_path, inversion):
         read_with_photo(path)
 
 
-@pytest.fixture
-def photo(tmp_path, astronaut):
-    path = tmp_path / "me.png"
-    write_photo(astronaut, path)
-    return path
+def test_several_photos_at_once(photo, astronaut, capsys):
+    other = photo.with_name("mirrored.png")
+    write_photo(replace(astronaut, pixels=np.ascontiguousarray(astronaut.pixels[:, ::-1])), other)
+    assert run(["invert", str(photo), str(other), *PLAIN]) == 0
+    targets = [path.with_name(f"{path.stem}.inv.safetensors") for path in (photo, other)]
+    assert capsys.readouterr().out.split() == [str(target) for target in targets]
+    found = [read_inversion(target) for target in targets]
+    assert (found[0].w - found[1].w).abs().max() > 0.1
+    assert [one.photo for one in found] == ["me.png", "mirrored.png"]
+    assert run(["invert", str(photo), str(other), "-o", "one.safetensors", *PLAIN]) == 2
 
 
 def test_invert_then_edit(photo, capsys):

@@ -168,25 +168,6 @@ def test_drawings():
 QUICK = ["--invert-w-steps", "2", "--invert-steps", "8", "--invert-perceptual", "alex", "--steps", "30"]
 
 
-@pytest.fixture
-def photo(tmp_path, astronaut):
-    path = tmp_path / "me.png"
-    write_photo(astronaut, path)
-    return path
-
-
-@pytest.fixture
-def cli(capsys):
-    """Run a command; return its exit code, stdout, and stderr as one line."""
-
-    def call(*arguments):
-        code = run([str(a) for a in arguments])
-        out, err = capsys.readouterr()
-        return code, out, " ".join(err.split())
-
-    return call
-
-
 def test_retarget_and_again_from_its_recipe_and_its_points(cli, photo, tmp_path, monkeypatch):
     points, recipe, first, second = (tmp_path / name for name in ("p.json", "r.toml", "1.png", "2.png"))
     code, out, err = cli(
