@@ -1,16 +1,21 @@
 """Retargeting on the embedded generator: 68 points between samples, presets, and other faces' expressions.
 
     python -m benchmarks.retarget --faces ../shared/faces/aligned [--every 2] [--limit 20] [--pairs 20]
-        [--samples 10] [--presets smile tilt] [--cache FOLDER] [--threads 2]
+        [--samples 10] [--presets smile tilt] [--items FOLDER] [--cache FOLDER] [--minutes 20] [--threads 2]
 
 Everything is measured by dlib on pictures before (the generator's reconstruction) and after, enlarged to 512 px;
-identity by the Euclidean distance of dlib's embeddings. Writes docs/results/retarget.md and .png, and goes on
-after each experiment with what was found, so that a run that was stopped has left its table.
+identity by the Euclidean distance of dlib's embeddings. What each edit gave is kept as a JSON file of --items, which
+is not measured again: a run can be made in parts, or stopped. docs/results/retarget.md and .png are written from all
+that is in the folder; empty it after a change of the code (a change of settings or presets is noticed).
 """
 
 import argparse
+import hashlib
+import json
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +24,7 @@ from numpy.typing import NDArray
 
 from benchmarks.faces import SCALE, Observer
 from drag.handles import choose, to_drags
-from drag.landmarks import Drag, Landmarks
+from drag.landmarks import Landmarks, face_axes, place
 from drag.presets import own_presets
 from drag.settings import DragSettings, RetargetDragSettings
 from drag.shape import Shape, to_shape
@@ -66,7 +71,8 @@ class Seen:
         identity: distance of the embeddings before and after.
         outside: share of the crop's pixels outside the region that changed; NaN where all may change.
         held: how far anchors went, in percent of the distance between the eyes, the mean.
-        after: landmarks at 512 px.
+        before: measures of the expression, see `measures`.
+        after: likewise.
     """
 
     share: float
@@ -74,8 +80,8 @@ class Seen:
     identity: float
     outside: float
     held: float
-    before: Landmarks
-    after: Landmarks
+    before: list[float]
+    after: list[float]
 
 
 @dataclass
@@ -98,7 +104,7 @@ class Bench:
         ratio = SCALE / len(result.edited)
         asked = (result.points.targets - result.points.handles) * ratio
         numbers = [drag.handle for drag in planned.drags]
-        went = np.array([_place(after, n) - _place(before, n) for n in numbers])
+        went = np.array([place(after, str(n)) - place(before, str(n)) for n in numbers])
         moving = np.array([not drag.anchor for drag in planned.drags])
         eyes = np.hypot(*(before[42:48].mean(axis=0) - before[36:42].mean(axis=0)))
         change = np.abs(result.edited - result.reconstruction).max(axis=2) > CHANGED
@@ -114,8 +120,8 @@ class Bench:
             identity=float(np.linalg.norm(faces[1] - faces[0])),
             outside=outside,
             held=float(np.hypot(*went[~moving].T).mean() / eyes * 100) if (~moving).any() else float("nan"),
-            before=before,
-            after=after,
+            before=measures(before).tolist(),
+            after=measures(after).tolist(),
         )
 
     def sample(self, random: torch.Generator) -> Subject:
@@ -159,54 +165,67 @@ def _place(landmarks: Landmarks, handle: object) -> NDArray[np.float64]:
     return place(landmarks, str(handle))
 
 
-def samples(bench: Bench, n: int) -> list[str]:
+@dataclass
+class Items:
+    """What was measured, a JSON file an edit.
+
+    Attributes:
+        folder: of the files.
+        settings: what they depend on; files made with others are not read.
+        until: time after which nothing more is measured.
+    """
+
+    folder: Path
+    settings: str
+    until: float = float("inf")
+
+    def digest(self, of: object = None) -> str:
+        """Return a digest of the settings and of what else an item depends on."""
+        return hashlib.sha256(f"{self.settings} {of}".encode()).hexdigest()[:8]
+
+    def measure(self, name: str, make: Callable[[], dict | None], *, of: object = None) -> None:
+        """Measure an item that there is none of yet; None of `make` is kept as an edit without a face after."""
+        path = self.folder / f"{name}.{self.digest(of)}.json"
+        if path.exists() or time.monotonic() > self.until:
+            return
+        found = make()
+        path.write_text(json.dumps(found or {"lost": True}))
+        print(name, found and {k: round(v, 2) for k, v in found.items() if isinstance(v, float)}, flush=True)
+
+    def read(self, kind: str, *, of: object = None) -> list[dict]:
+        """Return the items of a kind, in order of their names."""
+        return [json.loads(path.read_text()) for path in sorted(self.folder.glob(f"{kind}.*.{self.digest(of)}.json"))]
+
+
+def measure_sample(bench: Bench, number: int) -> dict | None:
     """Drag one sample's landmarks to another's: all 68 by the paper's settings, and the chosen handles."""
-    random = torch.Generator().manual_seed(1)
-    distances: dict[str, list[float]] = {"no edit": [], "68 handles": [], "chosen handles": []}
-    lost = 0
-    for _ in range(n):
-        first, second = bench.sample(random), bench.sample(random)
-        assert first.face is not None
-        assert second.face is not None
-        shape = to_shape(first.face.landmarks)
-        shift = _difference(first.face.landmarks, second.face.landmarks)
-        every = to_drags([k for k in range(68) if np.hypot(*shift[k]) > 1e-3], shift, np.ones(68))
-        handles, _ = choose(shape, shift)
-        few = to_drags(handles, shift, np.ones(68))
-        row = {"no edit": _distance(first.face.landmarks, second.face.landmarks, bench)}
-        for name, drags, settings in (
-            ("68 handles", every, DragSettings(steps=200)),
-            ("chosen handles", few, RetargetDragSettings()),
-        ):
-            bench.pipeline.settings = EditSettings(drag=settings)
-            after = bench.observer.landmarks(_edited(bench, first, drags))
-            if after is not None:
-                size = bench.pipeline.generator.size
-                row[name] = _distance((after + 0.5) * size / SCALE - 0.5, second.face.landmarks, bench)
-        bench.pipeline.settings = EditSettings(drag=RetargetDragSettings())
-        if len(row) < 3:
-            lost += 1
-            continue
-        for name, value in row.items():
-            distances[name].append(value)
-    base = np.mean(distances["no edit"])
-    return [
-        f"## 68 points between random samples ({n - lost} pairs, psi 0.7; {lost} without a face after)",
-        "",
-        "Mean distance of all 68 landmarks to the other sample's, detected again, in pixels at 512 px. The paper's",
-        "Table 1 (FFHQ, 512 px): 16.02 without an edit, 4.73 with 68 points (30 %).",
-        "",
-        "| handles | MD | of no edit |",
-        "| --- | --- | --- |",
-        *(f"| {name} | {np.mean(v):.2f} | {np.mean(v) / base:.0%} |" for name, v in distances.items()),
-        "",
-    ]
+    random = torch.Generator().manual_seed(number + 1)
+    first, second = bench.sample(random), bench.sample(random)
+    assert first.face is not None
+    assert second.face is not None
+    shape = to_shape(first.face.landmarks)
+    shift = _difference(first.face.landmarks, second.face.landmarks)
+    every = to_drags([k for k in range(68) if np.hypot(*shift[k]) > 1e-3], shift, np.ones(68))
+    handles, _ = choose(shape, shift)
+    few = to_drags(handles, shift, np.ones(68))
+    row = {"no edit": _distance(first.face.landmarks, second.face.landmarks, bench)}
+    own = bench.pipeline.settings
+    for name, drags, settings in (
+        ("68 handles", every, DragSettings(steps=100)),
+        ("chosen handles", few, RetargetDragSettings()),
+    ):
+        bench.pipeline.settings = EditSettings(drag=settings)
+        after = bench.observer.landmarks(bench.pipeline.edit(first, drags).edited)
+        bench.pipeline.settings = own
+        if after is None:
+            return None
+        size = bench.pipeline.generator.size
+        row[name] = _distance((after + 0.5) * size / SCALE - 0.5, second.face.landmarks, bench)
+    return row
 
 
 def _difference(first: Landmarks, second: Landmarks) -> Shape:
     """Return the way from one face's landmarks to another's in the same crop, in the first one's axes."""
-    from drag.landmarks import face_axes
-
     return (second - first) @ np.linalg.inv(face_axes(first))
 
 
@@ -214,99 +233,132 @@ def _distance(a: Landmarks, b: Landmarks, bench: Bench) -> float:
     return float(np.hypot(*(a - b).T).mean() * SCALE / bench.pipeline.generator.size)
 
 
-def _edited(bench: Bench, subject: Subject, drags: list[Drag]) -> NDArray[np.float32]:
-    return bench.pipeline.edit(subject, drags).edited
+def measure_preset(bench: Bench, subject: Subject, name: str, strength: float) -> dict | None:
+    """Apply a preset to a face."""
+    try:
+        planned = plan(subject, Request(presets=((own_presets()[name], strength),)))
+    except InvalidInput:  # nothing that would move
+        return {"preset": name, "still": True}
+    seen = bench.edit(subject, planned)
+    return None if seen is None else {"preset": name, **asdict(seen)}
 
 
-def presets(
-    bench: Bench, subjects: dict[str, Subject], names: list[str], strength: float, keep: Callable[[list[str]], None]
-) -> dict[str, NDArray[np.float64]]:
-    """Apply each preset to each face; `keep` writes what was found so far."""
-    head = [
-        f"## Presets at {strength:+g} on {len(subjects)} faces",
+def measure_transfer(bench: Bench, subject: Subject, other: Subject) -> dict | None:
+    """Give a face the expression of another."""
+    assert subject.face is not None
+    assert other.face is not None
+    seen = bench.edit(subject, plan(subject, Request(like=other.face.landmarks)))
+    if seen is None:
+        return None
+    gap = measures(other.face.landmarks) - measures(subject.face.landmarks)
+    return {**asdict(seen), "gap": gap.tolist()}
+
+
+def report_samples(items: list[dict]) -> list[str]:
+    """Tell of the 68-point experiment."""
+    found = [item for item in items if "lost" not in item]
+    if not found:
+        return []
+    base = np.mean([item["no edit"] for item in found])
+    return [
+        f"## 68 points between random samples ({len(found)} pairs, psi 0.7; {len(items) - len(found)} "
+        "without a face after)",
+        "",
+        "Mean distance of all 68 landmarks to the other sample's, detected again, in pixels at 512 px. The paper's",
+        "Table 1 (FFHQ, 512 px): 16.02 without an edit, 4.73 with 68 points (30 %).",
+        "68 handles: rounds of 100 steps with the paper's settings; both with corrections.",
+        "",
+        "| handles | MD | of no edit |",
+        "| --- | --- | --- |",
+        *(
+            f"| {name} | {np.mean([i[name] for i in found]):.2f} | {np.mean([i[name] for i in found]) / base:.0%} |"
+            for name in found[0]
+        ),
+        "",
+    ]
+
+
+def report_presets(of: dict[str, list[dict]], strength: float) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
+    """Tell of the presets; with the shares of each."""
+    lines = [
+        f"## Presets at {strength:+g}",
         "",
         "Reached: share of the way that the handles made, projected on it; direction: faces in which it is above 0.",
-        f"Outside: pixels outside the region that changed by more than {CHANGED:g} of 255. Held: how far anchors went.",
+        "In the photo: the same after the composite. Anchors' miss: how far what should stay went, in percent of the",
+        "distance between the eyes. Outside: pixels outside the region that changed by more than",
+        f"{CHANGED:g} of 255. Asked: half of the way in the median, the right direction in 95 % of faces.",
         "",
-        "| preset | reached, median (quartiles) | in the photo | direction | identity | outside | held | no face |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| preset | faces | reached, median (quartiles) | right direction | in the photo | right direction "
+        "| identity | outside | anchors' miss | falls short |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    keep(head)
-    shares, everyone = {}, []
-    for name in names:
-        found, lost = [], 0
-        for subject in subjects.values():
-            try:
-                seen = bench.edit(subject, plan(subject, Request(presets=((own_presets()[name], strength),))))
-            except InvalidInput:
-                continue
-            lost += seen is None
-            found += [seen] if seen else []
-        of = {key: np.array([getattr(s, key) for s in found]) for key in Seen.__dataclass_fields__}
-        shares[name] = of["share"]
-        everyone += found
-        low, high = np.percentile(of["share"], [25, 75])
-        outside = f"{np.median(of['outside']):.1%}" if np.isfinite(of["outside"]).any() else ""
-        held = f"{np.nanmedian(of['held']):.1f} %" if np.isfinite(of["held"]).any() else ""
-        reached = f"{np.median(of['share']):.0%} ({low:.0%} to {high:.0%})"
-        line = (
-            f"| {name} | {reached} | {np.nanmedian(of['share_photo']):.0%} "
-            f"| {(of['share'] > 0).mean():.0%} | {np.median(of['identity']):.2f} | {outside} | {held} | {lost} |"
-        )
-        print(line, flush=True)
-        keep([line])
-    tail = [
-        "",
-        f"Over all: {np.mean([s.share > 0 for s in everyone]):.0%} in the right direction, identity "
-        f"{np.median([s.identity for s in everyone]):.2f} in the median.",
-        "",
-    ]
-    keep(tail)
-    return shares
-
-
-def transfers(bench: Bench, subjects: dict[str, Subject], n: int) -> tuple[list[str], dict]:
-    """Give faces the expressions of others."""
-    names = list(subjects)
-    rng = np.random.default_rng(0)
-    closed: dict[str, list[float]] = {name: [] for name in MEASURES}
-    points: dict[str, list[tuple[float, float]]] = {name: [] for name in MEASURES}
-    found, lost = [], 0
-    for i in range(n):
-        source = names[i % len(names)]
-        other = names[(i + int(rng.integers(1, len(names)))) % len(names)]
-        subject, like = subjects[source], subjects[other].face
-        assert like is not None
-        assert subject.face is not None
-        planned = plan(subject, Request(like=like.landmarks))
-        seen = bench.edit(subject, planned)
-        if seen is None:
-            lost += 1
+    shares, everyone, lost = {}, [], 0
+    for name, items in of.items():
+        found = [item for item in items if "share" in item]
+        lost += sum("lost" in item for item in items)
+        if not found:
             continue
-        found.append(seen)
-        change = measures(seen.after) - measures(seen.before)
-        gap = measures(like.landmarks) - measures(subject.face.landmarks)
-        for k, (name, least) in enumerate(MEASURES.items()):
-            if abs(gap[k]) >= least:
-                closed[name].append(change[k] / gap[k])
-                points[name].append((gap[k], change[k]))
-        print(source, other, f"{seen.share:.2f} {seen.identity:.2f}", flush=True)
+        everyone += found
+        column = {key: np.array([item[key] for item in found], float) for key in found[0] if _number(found[0][key])}
+        crop, photo = column["share"], column["share_photo"][np.isfinite(column["share_photo"])]
+        shares[name] = crop
+        low, middle, high = np.percentile(crop, [25, 50, 75])
+        outside = f"{np.median(column['outside']):.1%}" if np.isfinite(column["outside"]).any() else ""
+        held = f"{np.nanmedian(column['held']):.1f} %" if np.isfinite(column["held"]).any() else ""
+        short = [
+            where
+            for where, share in (("generator", crop), ("photo", photo))
+            if np.median(share) < 0.5 or (share > 0).mean() < 0.95
+        ]
+        lines.append(
+            f"| {name} | {len(found)} | {middle:.0%} ({low:.0%} to {high:.0%}) | {(crop > 0).mean():.0%} "
+            f"| {np.median(photo):.0%} | {(photo > 0).mean():.0%} | {np.median(column['identity']):.2f} "
+            f"| {outside} | {held} | {', '.join(short)} |"
+        )
+    if not everyone:
+        return [], {}
+    share, photo = (np.array([item[key] for item in everyone], float) for key in ("share", "share_photo"))
+    lines += [
+        "",
+        f"Over all {len(everyone)} edits ({lost} more without a face after): {(share > 0).mean():.0%} in the right "
+        f"direction ({(photo[np.isfinite(photo)] > 0).mean():.0%} in the photo), identity "
+        f"{np.median([item['identity'] for item in everyone]):.2f} in the median.",
+        "",
+    ]
+    return lines, shares
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def report_transfers(items: list[dict]) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
+    """Tell of the expressions of other faces; with the gaps and changes (n, 2) of each measure."""
+    found = [item for item in items if "lost" not in item]
+    if not found:
+        return [], {}
     lines = [
-        f"## Expressions of other faces ({len(found)} pairs; {lost} without a face after)",
+        f"## Expressions of other faces ({len(found)} pairs; {len(items) - len(found)} without a face after)",
         "",
         "`--like` with all parts but the pose at strength 1. Medians: the handles made "
-        f"{np.median([s.share for s in found]):.0%} of their way; identity distance to the source "
-        f"{np.median([s.identity for s in found]):.2f}.",
+        f"{np.median([s['share'] for s in found]):.0%} of their way "
+        f"({np.nanmedian([s['share_photo'] for s in found]):.0%} in the photo); identity distance to the source "
+        f"{np.median([s['identity'] for s in found]):.2f}.",
         "Gap: of the measure between the two photos; change: in the generator's picture. Pairs whose gap is not more",
         "than the detector's jitter are left out.",
         "",
         "| measure | least gap | pairs | closed, median (quartiles) |",
         "| --- | --- | --- | --- |",
     ]
-    for name, values in closed.items():
-        if values:
-            low, middle, high = np.percentile(values, [25, 50, 75])
-            lines.append(f"| {name} | {MEASURES[name]:g} | {len(values)} | {middle:.0%} ({low:.0%} to {high:.0%}) |")
+    gap = np.array([item["gap"] for item in found])
+    change = np.array([item["after"] for item in found]) - [item["before"] for item in found]
+    points = {}
+    for k, (name, least) in enumerate(MEASURES.items()):
+        wide = np.abs(gap[:, k]) >= least
+        if wide.any():
+            points[name] = np.stack([gap[wide, k], change[wide, k]], axis=1)
+            low, middle, high = np.percentile(change[wide, k] / gap[wide, k], [25, 50, 75])
+            lines.append(f"| {name} | {least:g} | {wide.sum()} | {middle:.0%} ({low:.0%} to {high:.0%}) |")
     return [*lines, ""], points
 
 
@@ -318,10 +370,11 @@ def draw(shares: dict, points: dict, path: Path) -> None:
     if shares:
         panels[0].boxplot(list(shares.values()), orientation="horizontal", tick_labels=list(shares))
         panels[0].axvline(0.5, color="grey", linewidth=0.8)
+        panels[0].invert_yaxis()
         panels[0].set(xlabel="share of the way", title="presets")
     for panel, name in zip(panels[1:], MEASURES, strict=True):
-        if points.get(name):
-            gap, change = np.array(points[name]).T
+        if name in points:
+            gap, change = points[name].T
             panel.scatter(gap, change, s=12)
             ends = np.array([gap.min(), gap.max()])
             panel.plot(ends, ends, color="grey", linewidth=0.8)
@@ -329,6 +382,18 @@ def draw(shares: dict, points: dict, path: Path) -> None:
         panel.set(title=name, xlabel="gap", ylabel="change")
     figure.tight_layout()
     figure.savefig(path, dpi=70)
+
+
+def report(items: Items, output: Path, strength: float, about: list[str]) -> None:
+    """Write what was measured."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    transfers, points = report_transfers(items.read("like"))
+    of = {name: items.read(f"preset.{name}.{strength:g}", of=preset) for name, preset in own_presets().items()}
+    presets, shares = report_presets(of, strength)
+    draw(shares, points, output.with_suffix(".png"))
+    lines = [*about, *presets, *transfers, *report_samples(items.read("sample"))]
+    lines.append(f"![Shares of the way, and changes against gaps]({output.stem}.png)")
+    output.write_text("\n".join(lines) + "\n")
 
 
 def main() -> None:
@@ -339,49 +404,56 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=20, help="faces at most")
     parser.add_argument("--pairs", type=int, default=20, help="of faces whose expression travels")
     parser.add_argument("--samples", type=int, default=10, help="pairs of random samples")
-    parser.add_argument("--presets", nargs="+", default=list(own_presets()))
+    parser.add_argument("--presets", nargs="*", default=list(own_presets()))
     parser.add_argument("--strength", type=float, default=0.6)
+    parser.add_argument("--items", type=Path, default=Path("out/retarget"), help="folder of what was measured")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no edit after so many")
     parser.add_argument("--cache", type=Path, help="folder of inversions to use and to fill")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=RESULTS / "retarget.md")
     arguments = parser.parse_args()
+    until = time.monotonic() + arguments.minutes * 60
     torch.set_num_threads(arguments.threads)
     cache = InversionCache(arguments.cache) if arguments.cache else None
-    bench = Bench(Pipeline(EditSettings(drag=RetargetDragSettings()), cache=cache))
+    settings = EditSettings(drag=RetargetDragSettings())
+    bench = Bench(Pipeline(settings, cache=cache))
     subjects = {}
     for path in sorted(arguments.faces.glob("*.jpg"))[:: arguments.every][: arguments.limit]:
         try:
             subjects[path.stem] = bench.pipeline.prepare(path)
         except PhotodragError as error:
             print(path, error)
-    lines = [
+    described = f"{asdict(settings)} {bench.pipeline.dtype} {bench.pipeline.generator.sha256}"
+    items = Items(arguments.items, described, until)
+    items.folder.mkdir(parents=True, exist_ok=True)
+    about = [
         "# Retargeting",
         "",
-        f"Written by `python -m benchmarks.retarget --every {arguments.every} --limit {arguments.limit} --pairs "
-        f"{arguments.pairs} --samples {arguments.samples}`:",
+        "Written by `python -m benchmarks.retarget`: "
         f"embedded generator {bench.pipeline.generator.name}, {str(bench.pipeline.dtype).removeprefix('torch.')}, "
-        "held-out faces, inversions by the default settings. Everything is seen by dlib",
-        "on the generator's pictures before and after, enlarged to 512 px; identity is the Euclidean distance of",
-        "dlib's embeddings (strangers: 0.80).",
+        "held-out faces, inversions by the",
+        "default settings. Everything but what is said to be in the photo is seen by dlib on the generator's pictures",
+        "before and after, enlarged to 512 px; identity is the Euclidean distance of dlib's embeddings (strangers:",
+        "0.80).",
         "",
     ]
-    shares: dict = {}
-    points: dict = {}
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-
-    def keep(more: list[str]) -> None:
-        lines.extend(more)
-        arguments.output.write_text("\n".join(lines).rstrip("\n") + "\n")
-
-    if arguments.pairs:
-        more, points = transfers(bench, subjects, arguments.pairs)
-        keep(more)
-    if arguments.samples:
-        keep(samples(bench, arguments.samples))
-    if arguments.strength and arguments.presets != ["none"]:
-        shares = presets(bench, subjects, arguments.presets, arguments.strength, keep)
-    draw(shares, points, arguments.output.with_suffix(".png"))
-    keep([f"![Shares of the way, and changes against gaps]({arguments.output.stem}.png)"])
+    names = list(subjects)
+    rng = np.random.default_rng(0)
+    for i in range(arguments.pairs):
+        source = names[i % len(names)]
+        other = names[(i + int(rng.integers(1, len(names)))) % len(names)]
+        items.measure(f"like.{source}-{other}", partial(measure_transfer, bench, subjects[source], subjects[other]))
+    for number in range(arguments.samples):
+        items.measure(f"sample.{number:03}", partial(measure_sample, bench, number))
+    # Face by face: a run that is stopped has something of each preset.
+    for face, subject in subjects.items():
+        for name in arguments.presets:
+            items.measure(
+                f"preset.{name}.{arguments.strength:g}.{face}",
+                partial(measure_preset, bench, subject, name, arguments.strength),
+                of=own_presets()[name],
+            )
+    report(items, arguments.output, arguments.strength, about)
 
 
 if __name__ == "__main__":

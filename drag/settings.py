@@ -48,7 +48,7 @@ class RetargetDragSettings(DragSettings):
     Attributes: see `DragSettings`; these defaults were compared in docs/retarget.md.
     """
 
-    steps: int = 100
+    steps: int = 60
     learning_rate: float = 0.0035
     mask_weight: float = 5.0
     tolerance: float = 1.0

@@ -1,6 +1,7 @@
 """The drag against landmarks that are detected again: the tracker only believes."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,6 +17,9 @@ from pipeline.subject import Aligned, Subject
 from pipeline.tensors import Crop
 
 CLOSE = 2.0  # units u; landmarks jitter by about one
+OVERSHOOT = 1.0  # of its way, that a handle is sent past its target at most
+HELD = 0.25  # what an anchor's miss counts for beside a handle's
+PATIENCE = 2  # rounds that come no nearer before it is given up
 LOOK = 512  # px to which a crop is enlarged for the detector
 
 
@@ -33,7 +37,9 @@ def correct(
     """Go on with a drag of landmarks that fell short of what the tracker believed.
 
     Landmarks are detected on the pictures before and after; each handle is put where its landmark really
-    went, and dragged from there. It ends when every landmark arrived, or together they came no nearer.
+    went, and dragged from there. The tracker believes in the end of a way sooner than the landmark makes it, so
+    that a handle's next target lies beyond the true one by all that was missing so far. It ends when
+    every landmark arrived, or several rounds came no nearer; the nearest round is the result.
 
     Args:
         subject: what is dragged.
@@ -51,7 +57,11 @@ def correct(
     if before is None:
         return dragged
     held = np.array([drags[i].anchor for i, _ in named])
-    best, best_left = dragged, np.inf
+    rows = np.array([i for i, _ in named])
+    near = close * unit(size)
+    beyond = np.zeros_like(points.targets)  # how far past its target each handle is sent
+    most = np.maximum(OVERSHOOT * points.distances, near)[rows, None]
+    best, best_left, worse = dragged, np.inf, 0
     for turn in range(rounds + 1):
         now = crop_landmarks(subject.render(dragged.w), detector)
         if now is None:
@@ -59,16 +69,23 @@ def correct(
         at = dragged.path[-1].copy()
         for i, name in named:
             at[i] = points.handles[i] + place(now, name) - place(before, name)
-        left = np.hypot(*(points.targets - at).T)[[i for i, _ in named]]
+        lack = (points.targets - at)[rows]
+        left = np.hypot(*lack.T)
         left[held] = np.maximum(left[held] - CLOSE * unit(size), 0)  # an anchor's jitter is nothing to mend
-        if left.sum() >= best_left:
+        score = float(left[~held].sum() + HELD * left[held].sum())
+        if score < best_left:
+            best, best_left, worse = dragged, score, 0
+        else:
+            worse += 1
+        if worse > PATIENCE or turn == rounds or dragged.reason == "stopped" or (left <= near).all():
             break
-        best, best_left = dragged, float(left.sum())
-        if turn == rounds or dragged.reason == "stopped" or (left <= close * unit(size)).all():
-            break
-        again = Points(np.clip(at, 0, size - 1), points.targets, points.weights)
+        lack[held] *= (left[held] > 0)[:, None]
+        sent = beyond[rows] + lack
+        beyond[rows] = sent * np.minimum(1, most / np.maximum(np.hypot(*sent.T), 1e-9)[:, None])
+        at[rows[held & (left == 0)]] = points.targets[rows[held & (left == 0)]]
+        again = Points(np.clip(at, 0, size - 1), np.clip(points.targets + beyond, 0, size - 1), points.weights)
         dragged = dragged.then(go_on(dragged.w, again))
-    return best
+    return replace(best, targets=points.targets)
 
 
 def reached(aligned: Aligned, edited: Photo, drags: Sequence[Drag], *, detector: Detector) -> NDArray[np.float64]:

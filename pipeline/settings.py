@@ -17,7 +17,7 @@ class FaceSettings:
 
     detector: Literal["dlib", "face-alignment"] = "dlib"
     face: int | None = None
-    corrections: int = 3
+    corrections: int = 4
 
 
 @dataclass(frozen=True, kw_only=True)
