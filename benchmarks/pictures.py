@@ -23,7 +23,7 @@ IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
 def save(pixels: NDArray[np.uint8], name: str) -> None:
     """Write a picture as a small JPEG."""
-    encoding = {"quality": 88, "subsampling": 2}
+    encoding = {"quality": 78, "subsampling": 2}
     write_photo(Photo(pixels=pixels, format="JPEG", encoding=encoding), IMAGES / f"{name}.jpg", overwrite=True)
 
 

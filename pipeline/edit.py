@@ -203,6 +203,7 @@ class Pipeline:
                     detector=self.detector,
                     go_on=go_on,
                     rounds=rounds,
+                    spread=self.generator.spread,
                     close=settings.tolerance or CLOSE,
                 )
         # 4. Put the change back into the photo.
