@@ -159,8 +159,9 @@ def plot(found: dict[tuple[int, str], Samples], path: Path) -> None:
     """Draw MD after against before, a panel for each number of points."""
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, len(POINTS), figsize=(12, 4))
-    for panel, n in zip(panels, POINTS, strict=True):
+    numbers = sorted({n for n, _ in found})
+    figure, panels = plt.subplots(1, len(numbers), figsize=(4 * len(numbers), 4), squeeze=False)
+    for panel, n in zip(panels[0], numbers, strict=True):
         for (points, tracker), samples in found.items():
             if points == n:
                 panel.scatter(samples.before, samples.after, s=10, label=tracker)
@@ -177,6 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=50)
     parser.add_argument("--trackers", nargs="+", default=["nearest", "patch", "none"])
+    parser.add_argument("--points", type=int, nargs="+", default=list(POINTS), choices=list(POINTS))
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -194,7 +196,7 @@ def main() -> None:
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     found = {}
-    for n in POINTS:
+    for n in arguments.points:
         for tracker in arguments.trackers:
             s = found[n, tracker] = bench.landmark_manipulation(pairs, n, tracker)
             before, after = np.mean(s.before), np.mean(s.after)

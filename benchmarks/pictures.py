@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import skimage.data
 from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.composite import CASES, middle, read_pairs, shrunk
 from pipeline.align import center_frame
@@ -23,8 +24,7 @@ IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
 def save(pixels: NDArray[np.uint8], name: str) -> None:
     """Write a picture as a small JPEG."""
-    encoding = {"quality": 78, "subsampling": 2}
-    write_photo(Photo(pixels=pixels, format="JPEG", encoding=encoding), IMAGES / f"{name}.jpg", overwrite=True)
+    Image.fromarray(pixels).save(IMAGES / f"{name}.jpg", quality=82)
 
 
 def demo() -> None:
