@@ -286,8 +286,8 @@ def test_every_command_takes_the_defaults_of_what_is_asked(cli, command, tmp_pat
     ]
     _, out, _ = cli(command, "--help")
     shown = " ".join(out.replace("│", " ").split())
-    assert "[default: 300; with --like, --preset or --points 100]" in shown
-    assert "[default: 0.003; with --like, --preset or --points 0.0035]" in shown
+    for plain, retargeting in ((300, 60), (0.003, 0.0035)):
+        assert f"[default: {plain}; with --like, --preset or --points {retargeting}]" in shown
     assert (" --drag STR" in shown, " --preset STR" in shown) == (command != "retarget", command != "edit")
 
 
