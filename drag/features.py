@@ -100,11 +100,17 @@ def needed_cells(centers: NDArray[np.float64], radius: float, resolution: int, s
 
 
 def _cut(x: Tensor, first: Cells, side: int) -> Tensor:
-    """Cut (1, C, H, W) into (n, C, side, side) pieces that begin at cells (n, 2); zeros beyond the map."""
+    """Cut (1, C, H, W) into (n, C, side, side) pieces that begin at cells (n, 2); zeros beyond the map.
+
+    One lookup of cells serves all pieces: its gradient is one map, where slices would add up a map each.
+    """
     height, width = x.shape[2:]
     over = max(0, int(-first.min()), int(first[:, 0].max()) + side - width, int(first[:, 1].max()) + side - height)
     x = F.pad(x, [over] * 4) if over else x
-    return torch.cat([x[:, :, j + over : j + over + side, i + over : i + over + side] for i, j in first.tolist()])
+    columns, rows = first.T[:, :, None] + over + np.arange(side)
+    cells = torch.as_tensor(rows[:, :, None] * (width + 2 * over) + columns[:, None], device=x.device)
+    flat = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+    return flat.index_select(0, cells.flatten()).unflatten(0, cells.shape).permute(0, 3, 1, 2)
 
 
 class FeatureNetwork:
