@@ -1,15 +1,21 @@
 """Quality of the drag on the embedded generator, per tracker.
 
-    python -m benchmarks.drag_quality [--pairs 50] [--trackers nearest patch none] [--threads 2]
+    python -m benchmarks.drag_quality [--pairs 50] [--few 25] [--trackers nearest patch none] [--items FOLDER]
+        [--minutes 20] [--threads 2]
 
 Landmark manipulation (DragGAN, table 1), paired reconstruction (table 2), there and back (FreeDrag's CCSD).
-Landmarks are dlib's on pictures enlarged to 512 px; distances are pixels at that scale. Writes
-docs/results/drag-quality.md and .png.
+Landmarks are dlib's on pictures enlarged to 512 px; distances are pixels at that scale. What each drag gave is kept
+as a JSON file of --items, which is not measured again: a run can be made in parts, or stopped; empty the folder after
+a change of the code. docs/results/drag-quality.md and .png are written from all that is in it.
 """
 
 import argparse
-from dataclasses import dataclass, field
+import itertools
+import time
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -18,11 +24,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.faces import SCALE, Observer, enlarge
+from benchmarks.items import Items
 from drag.editor import DragResult, drag
 from drag.points import check_points
-from drag.settings import DragSettings
+from drag.settings import DragSettings, TrackerName
 from inversion.perceptual import Lpips
 from pipeline.tensors import to_array
+from weights.compute import resolve_dtype
 from weights.load import LoadedGenerator, load_generator
 from weights.store import Store
 
@@ -32,23 +40,15 @@ POINTS = {1: ([30],), 5: (*EYES, [30], [48], [54]), 68: tuple([i] for i in range
 PAPER = {1: (12.93, 2.44), 5: (11.66, 3.18), 68: (16.02, 4.73)}  # no edit, DragGAN, on FFHQ
 
 
-@dataclass
-class Samples:
-    """What one experiment found, a number a pair."""
-
-    before: list[float] = field(default_factory=list)
-    after: list[float] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-    lost_faces: int = 0
+Pair = tuple[Tensor, NDArray[np.float64], NDArray[np.float64]]
 
 
 class Bench:
     """The generator, the observer, and drags between pictures of the generator."""
 
-    def __init__(self, generator: LoadedGenerator, store: Store) -> None:
-        """Load what measures."""
-        self.generator, self.observer = generator, Observer(store)
+    def __init__(self, generator: LoadedGenerator, store: Store, dtype: torch.dtype) -> None:
+        """Load what measures; drags compute in `dtype`."""
+        self.generator, self.observer, self.dtype = generator, Observer(store), dtype
         self.lpips = Lpips("alex", store=store, device=torch.device("cpu"))
         self.ratio = generator.size / SCALE
 
@@ -68,9 +68,10 @@ class Bench:
             points,
             spread=self.generator.spread,
             settings=DragSettings(tracker=tracker, **settings),
+            dtype=self.dtype,
         )
 
-    def pairs(self, n: int, seed: int) -> list[tuple[Tensor, NDArray, NDArray]]:
+    def pairs(self, n: int, seed: int) -> list[Pair]:
         """Return codes of random faces (psi 0.7), their landmarks and another's, both found by dlib."""
         random = torch.Generator().manual_seed(seed)
         found = []
@@ -82,66 +83,57 @@ class Bench:
                 found.append((ws[:1], *landmarks))
         return found
 
-    def landmark_manipulation(self, pairs: list, n_points: int, tracker: str) -> Samples:
-        """Drag the landmarks of one face to those of another; MD by dlib."""
-        out = Samples()
-        for w, source, target in pairs:
-            handles, targets = (
-                np.array([face[group].mean(axis=0) for group in POINTS[n_points]]) for face in (source, target)
-            )
-            result = self.drag(w, handles, targets, tracker)
-            landmarks = self.observer.landmarks(self.render(result.w))
-            if landmarks is None:
-                out.lost_faces += 1
-                continue
-            reached = np.array([landmarks[group].mean(axis=0) for group in POINTS[n_points]])
-            out.before.append(float(np.hypot(*(handles - targets).T).mean()))
-            out.after.append(float(np.hypot(*(reached - targets).T).mean()))
-            out.steps.append(result.steps)
-            out.reasons.append(result.reason)
-        return out
+    def landmark_manipulation(self, pair: Pair, n_points: int, tracker: str) -> dict | None:
+        """Drag the landmarks of one face to those of another; mean distances by dlib, None without a face after."""
+        w, source, target = pair
+        handles, targets = (grouped(face, n_points) for face in (source, target))
+        result = self.drag(w, handles, targets, tracker)
+        landmarks = self.observer.landmarks(self.render(result.w))
+        if landmarks is None:
+            return None
+        return {
+            "before": float(np.hypot(*(handles - targets).T).mean()),
+            "after": float(np.hypot(*(grouped(landmarks, n_points) - targets).T).mean()),
+            "steps": result.steps,
+            "reason": result.reason,
+        }
 
-    def paired_reconstruction(self, n: int, tracker: str, seed: int) -> tuple[list, list, list, list]:
+    def paired_reconstruction(self, number: int, tracker: str) -> dict:
         """Drag 32 random pixels along the flow between w1 and w2 = w1 + noise; MSE and LPIPS to the second."""
-        random, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+        random, rng = torch.Generator().manual_seed(1000 + number), np.random.default_rng(1000 + number)
         network, spread = self.generator.network, self.generator.spread
-        mse, lpips, mse_none, lpips_none = [], [], [], []
-        for _ in range(n):
-            z = torch.randn(1, network.config.z_dim, generator=random)
-            w1 = network.mapping(z, truncation_psi=0.7)
-            w2 = w1 + 0.5 * spread * torch.randn(w1[:, :1].shape, generator=random)
-            first, second = self.render(w1), self.render(w2)
-            grey = [cv2.cvtColor(enlarge(p), cv2.COLOR_RGB2GRAY) for p in (first, second)]
-            flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*grey, None)
-            handles = rng.uniform(0.15, 0.85, (32, 2)) * SCALE
-            columns, rows = handles.astype(int).T
-            targets = np.clip(handles + flow[rows, columns], 1, SCALE - 2)
-            result = self.drag(w1, handles, targets, tracker, steps=100)
-            reached = self.render(result.w)
-            for picture, errors, distances in ((reached, mse, lpips), (first, mse_none, lpips_none)):
-                errors.append(float(np.square((picture - second) / 255).mean()))
-                distances.append(self._lpips(picture, second))
-        return mse, lpips, mse_none, lpips_none
+        z = torch.randn(1, network.config.z_dim, generator=random)
+        w1 = network.mapping(z, truncation_psi=0.7)
+        w2 = w1 + 0.5 * spread * torch.randn(w1[:, :1].shape, generator=random)
+        first, second = self.render(w1), self.render(w2)
+        grey = [cv2.cvtColor(enlarge(p), cv2.COLOR_RGB2GRAY) for p in (first, second)]
+        flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*grey, None)
+        handles = rng.uniform(0.15, 0.85, (32, 2)) * SCALE
+        columns, rows = handles.astype(int).T
+        targets = np.clip(handles + flow[rows, columns], 1, SCALE - 2)
+        reached = self.render(self.drag(w1, handles, targets, tracker, steps=100).w)
+        return {
+            "mse": float(np.square((reached - second) / 255).mean()),
+            "mse_none": float(np.square((first - second) / 255).mean()),
+            "lpips": self._lpips(reached, second),
+            "lpips_none": self._lpips(first, second),
+        }
 
-    def there_and_back(self, pairs: list, tracker: str) -> list[float]:
+    def there_and_back(self, pair: Pair, tracker: str) -> dict:
         """Drag the five points there, then back; LPIPS to the start."""
-        found = []
-        for w, source, target in pairs:
-            handles, targets = (
-                np.array([face[group].mean(axis=0) for group in POINTS[5]]) for face in (source, target)
-            )
-            there = self.drag(w, handles, targets, tracker)
-            ended = (there.path[-1] + 0.5) / self.ratio - 0.5
-            back = self.drag(there.w, ended, handles[: len(ended)], tracker)
-            found.append(self._lpips(self.render(w), self.render(back.w)))
-        return found
+        w, source, target = pair
+        handles, targets = (grouped(face, 5) for face in (source, target))
+        there = self.drag(w, handles, targets, tracker)
+        ended = (there.path[-1] + 0.5) / self.ratio - 0.5
+        back = self.drag(there.w, ended, handles[: len(ended)], tracker)
+        return {"lpips": self._lpips(self.render(w), self.render(back.w))}
 
     @torch.no_grad()
     def _lpips(self, a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
         a_, b_ = (torch.as_tensor(p).permute(2, 0, 1)[None] / 127.5 - 1 for p in (a, b))
         return float(self.lpips(a_, b_))
 
-    def jitter(self, pairs: list) -> float:
+    def jitter(self, pairs: list[Pair]) -> float:
         """Return how far dlib's landmarks move when a picture is shifted by half a pixel of 512."""
         moved = []
         for w, source, _ in pairs:
@@ -155,75 +147,106 @@ class Bench:
         return float(np.mean(moved))
 
 
-def plot(found: dict[tuple[int, str], Samples], path: Path) -> None:
-    """Draw MD after against before, a panel for each number of points."""
+def grouped(landmarks: NDArray[np.float64], n_points: int) -> NDArray[np.float64]:
+    """Return the points (n, 2) of the experiment with so many, the means of groups of landmarks (68, 2)."""
+    return np.array([landmarks[group].mean(axis=0) for group in POINTS[n_points]])
+
+
+def report_landmarks(items: Items, trackers: list[str], path: Path) -> list[str]:
+    """Tell of the landmark experiment, and draw MD after against before, a panel for each number of points."""
     import matplotlib.pyplot as plt
 
-    numbers = sorted({n for n, _ in found})
-    figure, panels = plt.subplots(1, len(numbers), figsize=(4 * len(numbers), 4), squeeze=False)
-    for panel, n in zip(panels[0], numbers, strict=True):
-        for (points, tracker), samples in found.items():
-            if points == n:
-                panel.scatter(samples.before, samples.after, s=10, label=tracker)
-        limit = max(max(s.before, default=1) for (points, _), s in found.items() if points == n)
+    lines = [
+        "| points | tracker | pairs | no edit | MD | of no edit | paper, FFHQ | steps | arrived | no face found |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    figure, panels = plt.subplots(1, len(POINTS), figsize=(4 * len(POINTS), 4))
+    for panel, n in zip(panels, POINTS, strict=True):
+        limit = 1.0
+        for tracker in trackers:
+            everything = items.read(f"landmarks.{n}.{tracker}")
+            found = [item for item in everything if "lost" not in item]
+            if not found:
+                continue
+            before, after = (np.array([item[key] for item in found]) for key in ("before", "after"))
+            arrived = np.mean([item["reason"] == "arrived" for item in found])
+            lines.append(
+                f"| {n} | {tracker} | {len(found)} | {before.mean():.2f} | {after.mean():.2f} "
+                f"| {after.mean() / before.mean():.0%} | {PAPER[n][1] / PAPER[n][0]:.0%} "
+                f"| {np.median([item['steps'] for item in found]):.0f} | {arrived:.0%} "
+                f"| {len(everything) - len(found)} |"
+            )
+            panel.scatter(before, after, s=10, label=tracker)
+            panel.legend(fontsize=8)
+            limit = max(limit, before.max())
         panel.plot([0, limit], [0, limit], color="grey", linewidth=0.8)
         panel.set(title=f"{n} point{'s' if n > 1 else ''}", xlabel="before (px at 512)", ylabel="after")
-        panel.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=80)
+    return lines
+
+
+def report_pictures(items: Items, trackers: list[str]) -> list[str]:
+    """Tell of paired reconstruction, and of there and back."""
+    lines = [
+        "| tracker | pairs | MSE | no edit | LPIPS(alex) | no edit | there and back, LPIPS(alex) |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for tracker in trackers:
+        paired, back = items.read(f"paired.{tracker}"), items.read(f"back.{tracker}")
+        if paired and back:
+            n = {key: np.median([item[key] for item in paired]) for key in paired[0]}
+            lines.append(
+                f"| {tracker} | {len(paired)} | {n['mse']:.4f} | {n['mse_none']:.4f} | {n['lpips']:.3f} "
+                f"| {n['lpips_none']:.3f} | {np.median([item['lpips'] for item in back]):.3f} |"
+            )
+    return lines
 
 
 def main() -> None:
     """Run all experiments and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=50)
-    parser.add_argument("--trackers", nargs="+", default=["nearest", "patch", "none"])
-    parser.add_argument("--points", type=int, nargs="+", default=list(POINTS), choices=list(POINTS))
+    parser.add_argument("--few", type=int, default=25, help="pairs of the reconstruction, and of there and back")
+    parser.add_argument("--trackers", nargs="+", default=list(get_args(TrackerName)))
+    parser.add_argument("--points", type=int, nargs="*", default=list(POINTS), choices=list(POINTS))
+    parser.add_argument("--items", type=Path, default=Path("out/drag-quality"), help="folder of what was measured")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no drag after so many")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=RESULTS / "drag-quality.md")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    store = Store()
-    bench = Bench(load_generator(device=torch.device("cpu")), store)
+    device = torch.device("cpu")
+    bench = Bench(load_generator(device=device), Store(), resolve_dtype("auto", device))
     pairs = bench.pairs(arguments.pairs, seed=1)
+    described = f"{asdict(DragSettings())} {bench.dtype} {bench.generator.sha256}"
+    items = Items(arguments.items, described, time.monotonic() + arguments.minutes * 60)
+    items.folder.mkdir(parents=True, exist_ok=True)
+    for n, tracker in itertools.product(arguments.points, arguments.trackers):
+        for number, pair in enumerate(pairs):
+            measure = partial(bench.landmark_manipulation, pair, n, tracker)
+            items.measure(f"landmarks.{n}.{tracker}.{number:03}", measure)
+    for number, tracker in itertools.product(range(arguments.few), arguments.trackers):
+        items.measure(f"paired.{tracker}.{number:03}", partial(bench.paired_reconstruction, number, tracker))
+        if number < len(pairs):
+            items.measure(f"back.{tracker}.{number:03}", partial(bench.there_and_back, pairs[number], tracker))
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     lines = [
         "# Quality of the drag",
         "",
-        f"Written by `python -m benchmarks.drag_quality --pairs {arguments.pairs}`: embedded generator "
-        f"{bench.generator.name}, float32. Distances in pixels at 512 px; dlib's own jitter (the picture shifted",
-        f"by half a pixel) is {bench.jitter(pairs):.2f} px.",
+        f"Written by `python -m benchmarks.drag_quality`: embedded generator {bench.generator.name}, "
+        f"{str(bench.dtype).removeprefix('torch.')}. Distances in pixels at 512 px; dlib's own jitter (the picture",
+        f"shifted by half a pixel) is {bench.jitter(pairs):.2f} px.",
         "",
-        "| points | tracker | no edit | MD | of no edit | paper, FFHQ | steps | arrived | no face found |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    found = {}
-    for n in arguments.points:
-        for tracker in arguments.trackers:
-            s = found[n, tracker] = bench.landmark_manipulation(pairs, n, tracker)
-            before, after = np.mean(s.before), np.mean(s.after)
-            lines.append(
-                f"| {n} | {tracker} | {before:.2f} | {after:.2f} | {after / before:.0%} | "
-                f"{PAPER[n][1] / PAPER[n][0]:.0%} | {np.median(s.steps):.0f} | "
-                f"{s.reasons.count('arrived') / len(s.reasons):.0%} | {s.lost_faces} |"
-            )
-            print(lines[-1], flush=True)
-    lines += [
+        *report_landmarks(items, arguments.trackers, arguments.output.with_suffix(".png")),
         "",
-        "![MD after against before](drag-quality.png)",
+        f"![MD after against before]({arguments.output.stem}.png)",
         "",
         "Paired reconstruction (32 random points, 100 steps at most; medians) and there and back (five points):",
         "",
-        "| tracker | MSE | no edit | LPIPS(alex) | no edit | there and back, LPIPS(alex) |",
-        "| --- | --- | --- | --- | --- | --- |",
+        *report_pictures(items, arguments.trackers),
     ]
-    few = max(1, arguments.pairs // 2)
-    for tracker in arguments.trackers:
-        mse, lpips, mse_none, lpips_none = map(np.median, bench.paired_reconstruction(few, tracker, seed=2))
-        back = np.median(bench.there_and_back(pairs[:few], tracker))
-        lines.append(f"| {tracker} | {mse:.4f} | {mse_none:.4f} | {lpips:.3f} | {lpips_none:.3f} | {back:.3f} |")
-        print(lines[-1], flush=True)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "drag-quality.md").write_text("\n".join(lines) + "\n")
-    plot(found, RESULTS / "drag-quality.png")
+    arguments.output.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

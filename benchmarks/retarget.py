@@ -10,10 +10,7 @@ that is in the folder; empty it after a change of the code (a change of settings
 """
 
 import argparse
-import hashlib
-import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.faces import SCALE, Observer
+from benchmarks.items import Items
 from drag.handles import choose, to_drags
 from drag.landmarks import Landmarks, face_axes, place
 from drag.presets import own_presets
@@ -39,6 +37,7 @@ from pipeline.subject import Subject
 from weights.errors import InvalidInput, PhotodragError
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
+BATCH = 5  # photos inverted at a time
 CHANGED = 8.0  # of 255: a pixel that differs by more has changed
 # Measures of an expression, their units, and the least gap that is more than the detector's jitter.
 MEASURES = {
@@ -157,44 +156,6 @@ class Bench:
                 network=generator.network,
                 dtype=self.pipeline.dtype,
             )
-
-
-def _place(landmarks: Landmarks, handle: object) -> NDArray[np.float64]:
-    from drag.landmarks import place
-
-    return place(landmarks, str(handle))
-
-
-@dataclass
-class Items:
-    """What was measured, a JSON file an edit.
-
-    Attributes:
-        folder: of the files.
-        settings: what they depend on; files made with others are not read.
-        until: time after which nothing more is measured.
-    """
-
-    folder: Path
-    settings: str
-    until: float = float("inf")
-
-    def digest(self, of: object = None) -> str:
-        """Return a digest of the settings and of what else an item depends on."""
-        return hashlib.sha256(f"{self.settings} {of}".encode()).hexdigest()[:8]
-
-    def measure(self, name: str, make: Callable[[], dict | None], *, of: object = None) -> None:
-        """Measure an item that there is none of yet; None of `make` is kept as an edit without a face after."""
-        path = self.folder / f"{name}.{self.digest(of)}.json"
-        if path.exists() or time.monotonic() > self.until:
-            return
-        found = make()
-        path.write_text(json.dumps(found or {"lost": True}))
-        print(name, found and {k: round(v, 2) for k, v in found.items() if isinstance(v, float)}, flush=True)
-
-    def read(self, kind: str, *, of: object = None) -> list[dict]:
-        """Return the items of a kind, in order of their names."""
-        return [json.loads(path.read_text()) for path in sorted(self.folder.glob(f"{kind}.*.{self.digest(of)}.json"))]
 
 
 def measure_sample(bench: Bench, number: int) -> dict | None:
@@ -417,12 +378,17 @@ def main() -> None:
     cache = InversionCache(arguments.cache) if arguments.cache else None
     settings = EditSettings(drag=RetargetDragSettings())
     bench = Bench(Pipeline(settings, cache=cache))
-    subjects = {}
+    aligned = {}
     for path in sorted(arguments.faces.glob("*.jpg"))[:: arguments.every][: arguments.limit]:
         try:
-            subjects[path.stem] = bench.pipeline.prepare(path)
+            aligned[path.stem] = bench.pipeline.align(path)
         except PhotodragError as error:
             print(path, error)
+    names = list(aligned)
+    subjects = {}
+    for first in range(0, len(names), BATCH):
+        some = names[first : first + BATCH]
+        subjects |= zip(some, bench.pipeline.invert_all([aligned[name] for name in some]), strict=True)
     described = f"{asdict(settings)} {bench.pipeline.dtype} {bench.pipeline.generator.sha256}"
     items = Items(arguments.items, described, until)
     items.folder.mkdir(parents=True, exist_ok=True)
@@ -437,7 +403,6 @@ def main() -> None:
         "0.80).",
         "",
     ]
-    names = list(subjects)
     rng = np.random.default_rng(0)
     for i in range(arguments.pairs):
         source = names[i % len(names)]

@@ -8,7 +8,7 @@ The numbers in expression.npz are landmark statistics of synthetic faces, made b
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 
 import numpy as np
@@ -31,6 +31,16 @@ PARTS: dict[Region, tuple[int, ...]] = {
 
 # Landmarks that no expression moves: the eyes' corners, the nose's bridge, tip and base.
 RIGID = (36, 39, 42, 45, *range(27, 36))
+_LIPS, _LID_LEFT, _LID_RIGHT = ((61, 62, 63), (65, 66, 67)), ((37, 38), (40, 41)), ((43, 44), (46, 47))
+# What people see first of an expression, as differences (place, place, axis) of means of landmarks: how wide and how
+# far open the mouth is, how high its corners stand, how far open each eye is.
+GAUGES = (
+    ((48,), (54,), 0),
+    (*_LIPS, 1),
+    ((48, 54), (62, 66), 1),
+    (*_LID_LEFT, 1),
+    (*_LID_RIGHT, 1),
+)
 FARTHEST = np.radians(35.0)  # a face turned further shows no second eye to a detector of 68 landmarks
 _ACROSS = (
     *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37,
@@ -83,6 +93,7 @@ class ShapeModel:
     shares: NDArray[np.float64]
 
     LIMIT = 3.0  # standard deviations of a coefficient between two faces
+    ALONE, ALONG = 0.02, 0.1  # what landmarks of a part do by themselves: how far, and neighbours how near together
 
     def pose(self, shape: Shape) -> Pose:
         """Return the pose of a shape: least squares over the landmarks that no expression moves.
@@ -108,12 +119,53 @@ class ShapeModel:
         Shapes are taken for mean + pose + person + expression, the last two Gaussian; of a coefficient that
         people differ in as well, only the share that is expression is believed.
         """
-        off = shape - self.turned(self.pose(shape)) - self.mean
+        off = self.straight(shape) - self.mean
         return self.shares * np.tensordot(self.readers, off, axes=2)
 
     def expressed(self, coefficients: NDArray[np.float64]) -> Shift:
         """Return the shift (68, 2) of a difference between expressions (k,), none beyond what faces do."""
         return np.tensordot(np.clip(coefficients, -self.LIMIT, self.LIMIT), self.patterns, axes=1)
+
+    def transferred(self, source: Shape, other: Shape) -> Shift:
+        """Return the shift (68, 2) that gives a shape another one's expression; the pose is left alone.
+
+        The gauges are taken for expression whole, whoever's face it is: what the difference of the two expressions
+        leaves of them is made up for within the mouth and the eyes, by the likeliest shift that does it.
+        """
+        shift = self.expressed(self.expression(other) - self.expression(source))
+        gap = self._gauged @ (self.straight(other) - self.straight(source) - shift).ravel()
+        return shift + (self._gain @ gap).reshape(68, 2)
+
+    def straight(self, shape: Shape) -> Shape:
+        """Return a shape as it would be if it looked straight ahead."""
+        return shape - self.turned(self.pose(shape))
+
+    @cached_property
+    def _gauged(self) -> NDArray[np.float64]:
+        """The gauges (5, 136) as products with a shape."""
+        rows = np.zeros((len(GAUGES), 68, 2))
+        for row, (first, second, axis) in zip(rows, GAUGES, strict=True):
+            row[list(first), axis] = -1 / len(first)
+            row[list(second), axis] = 1 / len(second)
+        return rows.reshape(len(GAUGES), -1)
+
+    @cached_property
+    def _gain(self) -> NDArray[np.float64]:
+        """The likeliest shift (136, 5) for a unit of each gauge: a conditional mean.
+
+        The covariance is that of expressions within each part of the face, and on top of it a smooth one, as the
+        statistics know few lids that close.
+        """
+        patterns = self.patterns.reshape(len(self.patterns), -1)
+        near = np.square(self.mean[:, None] - self.mean).sum(axis=2)
+        alone = self.ALONE**2 * np.exp(-near / (2 * self.ALONG**2))
+        same = np.zeros((68, 68))
+        for part in PARTS.values():
+            same[np.ix_(part, part)] = 1
+        covariance = patterns.T @ (self.shares[:, None] * patterns) + np.kron(alone, np.eye(2))
+        across = covariance * np.kron(same, np.ones((2, 2))) @ self._gauged.T
+        gain: NDArray[np.float64] = across @ np.linalg.inv(self._gauged @ across)
+        return gain
 
 
 @cache

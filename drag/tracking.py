@@ -73,9 +73,7 @@ class PatchTracker:
 
     def __init__(self, pieces: FeaturePieces, handles: Points) -> None:
         """Remember the patches around the handles (n, 2) in the picture before the drag."""
-        cell = pieces.size / pieces.resolution
-        self._offsets = [np.array([[i * cell], [j * cell]]) for j in (-1, 0, 1) for i in (-1, 0, 1)]
-        self._template = self._patches(pieces, handles[:, :, None])
+        self._template = self._patches(pieces, handles)
         self._typical = self._distance(pieces, _window(pieces, handles)).flatten(1).median(dim=1).values
 
     def track(self, pieces: FeaturePieces, points: Points, targets: Points) -> Tracked:
@@ -85,16 +83,31 @@ class PatchTracker:
         sure = found.confidence > self.UNSURE
         at = np.where(sure[:, None], found.points, points)
         rate = torch.as_tensor(np.where(sure, found.confidence, 0) * self.UPDATE, device=pieces.values.device)
-        seen = self._patches(pieces, at[:, :, None])
+        seen = self._patches(pieces, at)
         self._template = self._template.lerp(seen, rate.to(seen.dtype)[:, None, None, None])
         return Tracked(at, found.confidence)
 
     def _patches(self, pieces: FeaturePieces, at: Points) -> Tensor:
-        """Return the features around places (n, 2, k): (9, n, C, k, k)."""
-        return torch.stack([_read(pieces, at + offset) for offset in self._offsets])
+        """Return the features around places (n, 2), a cell apart: (n, C, 3, 3)."""
+        cell = pieces.size / pieces.resolution
+        return _read(pieces, at[:, :, None] + np.array([-cell, 0, cell]))
 
     def _distance(self, pieces: FeaturePieces, window: Points) -> Tensor:
-        return (self._patches(pieces, window) - self._template).abs().mean(dim=[0, 2])
+        """Return the distance of the patches around a window's places (n, 2, k) from the template, (n, k, k).
+
+        A cell is a whole number of the lattice's steps: one lattice, a cell wider all round, has all the patches.
+        """
+        k, step = window.shape[2], window[0, 0, 1] - window[0, 0, 0]
+        cell = round(pieces.size / pieces.resolution / step)
+        columns = np.arange(-cell, k + cell) * step
+        seen = _read(pieces, window[:, :, :1] + columns)
+        parts = [
+            (seen[:, :, j * cell : j * cell + k, i * cell : i * cell + k] - self._template[:, :, j, i, None, None])
+            .abs()
+            .mean(dim=1)
+            for j, i in np.ndindex(3, 3)
+        ]
+        return torch.stack(parts).mean(dim=0)
 
 
 class NoTracker:

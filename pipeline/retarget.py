@@ -198,7 +198,7 @@ def transfer(source: Shape, other: Shape, model: ShapeModel, *, parts: Sequence[
         parts: of the face, whose expression is taken.
         pose: take that as well.
     """
-    expressed = model.expressed(model.expression(other) - model.expression(source))
+    expressed = model.transferred(source, other)
     shift = np.zeros((68, 2))
     for part in parts:
         numbers = list(PARTS[part])
