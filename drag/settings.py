@@ -5,7 +5,7 @@ from typing import Literal
 
 Region = Literal["face", "mouth", "eyes", "brows", "nose", "jaw"]
 Part = Literal["mouth", "eyes", "brows", "jaw", "nose", "pose", "all"]
-TrackerName = Literal["nearest", "patch", "none"]
+TrackerName = Literal["nearest", "steady", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +18,9 @@ class DragSettings:
         space: W+ moves each row by itself, W all of them alike.
         learning_rate: of Adam, in units of the generator's spread of w.
         mask_weight: weight of the mask term, which is a mean (not a sum) over what may not move.
-        tracker: how handles are found again after a step: by their feature as in the paper, by a patch around
-            them that may change on the way, or not at all, trusting that they moved as asked.
+        tracker: how handles are found again after a step: by their feature as in the paper (nearest); the
+            same, but of places that look alike the one where the step should have brought them (steady), for plain
+            or repeated textures; or not at all, trusting that they moved as asked (none).
         feature_resolution: block whose output is the feature map; 0 for the sixth (128 px), or half the
             picture's size for generators below 256 px.
         patience: stop when no handle has come nearer in so many steps; 0 for never.

@@ -53,61 +53,40 @@ class NearestTracker:
     def track(self, pieces: FeaturePieces, points: Points, targets: Points) -> Tracked:
         """See `Tracker`; of equally near places the first in reading order wins."""
         window = _window(pieces, points)
-        return _best(_outside_is_infinite(self._distance(pieces, window), pieces, window), window, self._typical)
+        distance = _outside_is_infinite(self._distance(pieces, window), pieces, window)
+        cost = distance + self._cost(pieces, window, points, targets)
+        index = cost.flatten(1).argmin(dim=1)
+        least = distance.flatten(1).gather(1, index[:, None])[:, 0]
+        j, i = np.divmod(index.cpu().numpy(), window.shape[2])
+        n = np.arange(len(window))
+        confidence = 1 - (least / self._typical.clamp(min=1e-12)).clamp(max=1)
+        found = np.stack([window[n, 0, i], window[n, 1, j]], axis=1)
+        return Tracked(found, confidence.cpu().numpy().astype(np.float64))
 
     def _distance(self, pieces: FeaturePieces, window: Points) -> Tensor:
         return (_read(pieces, window) - self._template).abs().mean(dim=1)
 
+    def _cost(self, pieces: FeaturePieces, window: Points, points: Points, targets: Points) -> Tensor | float:
+        """Return what the places of windows (n, 2, k) cost beside their features' distance, (n, k, k)."""
+        return 0.0
 
-class PatchTracker:
-    """Compares a patch around the handle, and lets the template follow what is surely the handle.
 
-    A single feature is much like its neighbours on a cheek, and like its kin in a repeated texture; the
-    3 x 3 features a cell of F apart are less so. As in FreeDrag (Ling et al. 2023), the template is mixed with
-    what was found, the more the surer the match; and a match that is none leaves the handle where it was
-    (their roll-back).
+class SteadyTracker(NearestTracker):
+    """Of places that look alike, takes the one where the last step should have brought the handle.
+
+    On a plain cheek or in a repeated texture the nearest feature may be anywhere in the window. So a place costs its
+    feature's distance, in units of the window's typical one, and the square of its way from where the handle was
+    asked to go: the most likely place where that is all but certain of a few u, and features are as uncertain as
+    they differ. Where features tell, it finds what the nearest does.
     """
 
-    UNSURE = 0.15  # confidence below which a handle stays
-    UPDATE = 0.2  # most of a template that a step replaces
+    PULL = 0.004  # of the typical distance, for a way of 1 u
 
-    def __init__(self, pieces: FeaturePieces, handles: Points) -> None:
-        """Remember the patches around the handles (n, 2) in the picture before the drag."""
-        self._template = self._patches(pieces, handles)
-        self._typical = self._distance(pieces, _window(pieces, handles)).flatten(1).median(dim=1).values
-
-    def track(self, pieces: FeaturePieces, points: Points, targets: Points) -> Tracked:
-        """See `Tracker`."""
-        window = _window(pieces, points)
-        found = _best(_outside_is_infinite(self._distance(pieces, window), pieces, window), window, self._typical)
-        sure = found.confidence > self.UNSURE
-        at = np.where(sure[:, None], found.points, points)
-        rate = torch.as_tensor(np.where(sure, found.confidence, 0) * self.UPDATE, device=pieces.values.device)
-        seen = self._patches(pieces, at)
-        self._template = self._template.lerp(seen, rate.to(seen.dtype)[:, None, None, None])
-        return Tracked(at, found.confidence)
-
-    def _patches(self, pieces: FeaturePieces, at: Points) -> Tensor:
-        """Return the features around places (n, 2), a cell apart: (n, C, 3, 3)."""
-        cell = pieces.size / pieces.resolution
-        return _read(pieces, at[:, :, None] + np.array([-cell, 0, cell]))
-
-    def _distance(self, pieces: FeaturePieces, window: Points) -> Tensor:
-        """Return the distance of the patches around a window's places (n, 2, k) from the template, (n, k, k).
-
-        A cell is a whole number of the lattice's steps: one lattice, a cell wider all round, has all the patches.
-        """
-        k, step = window.shape[2], window[0, 0, 1] - window[0, 0, 0]
-        cell = round(pieces.size / pieces.resolution / step)
-        columns = np.arange(-cell, k + cell) * step
-        seen = _read(pieces, window[:, :, :1] + columns)
-        parts = [
-            (seen[:, :, j * cell : j * cell + k, i * cell : i * cell + k] - self._template[:, :, j, i, None, None])
-            .abs()
-            .mean(dim=1)
-            for j, i in np.ndindex(3, 3)
-        ]
-        return torch.stack(parts).mean(dim=0)
+    def _cost(self, pieces: FeaturePieces, window: Points, points: Points, targets: Points) -> Tensor:
+        expected = points + step_toward(points, targets, pieces.size)
+        x, y = np.square((window - expected[:, :, None]) / unit(pieces.size)).transpose(1, 0, 2)
+        way = torch.as_tensor(y[:, :, None] + x[:, None], device=pieces.values.device, dtype=self._typical.dtype)
+        return self.PULL * self._typical[:, None, None] * way
 
 
 class NoTracker:
@@ -122,7 +101,7 @@ def make_tracker(name: TrackerName, pieces: FeaturePieces, handles: Points) -> T
     """Return a tracker that knows the handles (n, 2) in the picture before the drag."""
     if name == "none":
         return NoTracker()
-    return NearestTracker(pieces, handles) if name == "nearest" else PatchTracker(pieces, handles)
+    return NearestTracker(pieces, handles) if name == "nearest" else SteadyTracker(pieces, handles)
 
 
 def _window(pieces: FeaturePieces, points: Points) -> Points:
@@ -142,12 +121,3 @@ def _outside_is_infinite(distance: Tensor, pieces: FeaturePieces, window: Points
     outside = (window < -0.5) | (window > pieces.size - 0.5)
     beyond = outside[:, 1, :, None] | outside[:, 0, None, :]
     return distance.masked_fill(torch.as_tensor(beyond, device=distance.device), torch.inf)
-
-
-def _best(distance: Tensor, window: Points, typical: Tensor) -> Tracked:
-    """Return the places of least distance (n, k, k) in windows (n, 2, k)."""
-    least, index = distance.flatten(1).min(dim=1)
-    j, i = np.divmod(index.cpu().numpy(), window.shape[2])
-    n = np.arange(len(window))
-    confidence = 1 - (least / typical.clamp(min=1e-12)).clamp(max=1)
-    return Tracked(np.stack([window[n, 0, i], window[n, 1, j]], axis=1), confidence.cpu().numpy().astype(np.float64))
