@@ -143,6 +143,25 @@ class Bench:
         found.edited_identity = float(np.linalg.norm(self.observer.identity(edited, after) - who))
 
 
+def report_start(kept: Path, names: list[str]) -> list[str]:
+    """Tell how soon a start by the encoder is where a start by the mean w ends, face by face."""
+    shares = []
+    for name in names:
+        paths = [kept / f"{case.replace(' ', '_')}-{name}.json" for case in ("W+, mean w start", "W+, pull to W")]
+        if all(path.exists() for path in paths):
+            mean, encoder = (json.loads(path.read_text())["curve"] for path in paths)
+            reached = next((i for i, loss in enumerate(encoder) if loss <= mean[-1]), np.inf)
+            shares.append(reached / len(mean))
+    if not shares:
+        return []
+    ever, soon = np.isfinite(shares).sum(), (np.array(shares) <= 1 / 3).sum()
+    return [
+        f"From the encoder's code, the loss at which the mean w's start ends is reached in {ever} of {len(shares)} faces,",
+        f"in {soon} of them within a third of its steps.",
+        "",
+    ]
+
+
 def plot(found: dict[str, list[Found]], path: Path) -> None:
     """Draw the loss over the steps of each case, median over faces."""
     import matplotlib.pyplot as plt
@@ -216,6 +235,7 @@ def report(bench: Bench, kept: Path, names: list[str], crops: NDArray[np.float32
     print("\n".join(lines[4:]), flush=True)
     lines += [
         "",
+        *report_start(kept, names),
         f"Peak memory of the process: {peak:.0f} MB. The sheet shows the crops and a row for each case, in order.",
         "",
         f"![loss]({output.stem}.png)",
