@@ -156,8 +156,8 @@ def report_start(kept: Path, names: list[str]) -> list[str]:
         return []
     ever, soon = np.isfinite(shares).sum(), (np.array(shares) <= 1 / 3).sum()
     return [
-        f"From the encoder's code, the loss at which the mean w's start ends is reached in {ever} of {len(shares)} faces,",
-        f"in {soon} of them within a third of its steps.",
+        f"The loss at which the mean w's start ends is reached from the encoder's code in {ever} of {len(shares)} faces,",
+        f"in {soon} of them within a third of the steps.",
         "",
     ]
 
