@@ -156,7 +156,8 @@ def report_start(kept: Path, names: list[str]) -> list[str]:
         return []
     ever, soon = np.isfinite(shares).sum(), (np.array(shares) <= 1 / 3).sum()
     return [
-        f"The loss at which the mean w's start ends is reached from the encoder's code in {ever} of {len(shares)} faces,",
+        "The loss at which the mean w's start ends is reached from the encoder's code in "
+        f"{ever} of {len(shares)} faces,",
         f"in {soon} of them within a third of the steps.",
         "",
     ]
