@@ -4,7 +4,7 @@ import io
 import pickle
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -223,6 +223,84 @@ def archives(marker: str) -> Iterator[Attack]:
     yield Attack("a web page called .pkl", b"<!DOCTYPE html><html>Sign in</html>", "a web page")
 
 
+def get(number: int) -> bytes:
+    return pickle.LONG_BINGET + struct.pack("<I", number)
+
+
+def put(number: int) -> bytes:
+    return pickle.LONG_BINPUT + struct.pack("<I", number)
+
+
+def _module(children: bytes) -> bytes:
+    empty = b"".join(text(key) + pickle.EMPTY_DICT + pickle.SETITEM for key in ("_parameters", "_buffers"))
+    inside = text("_modules") + pickle.EMPTY_DICT + pickle.MARK + children + pickle.SETITEMS + pickle.SETITEM
+    state = text("state") + pickle.EMPTY_DICT + empty + inside + pickle.SETITEM
+    return call(glob("torch_utils.persistence", "_reconstruct_persistent_obj"), pickle.EMPTY_DICT + state)
+
+
+def _network(parts: bytes) -> bytes:
+    variables = text("variables") + pickle.EMPTY_LIST + pickle.SETITEM
+    state = variables + text("components") + pickle.EMPTY_DICT + pickle.MARK + parts + pickle.SETITEMS + pickle.SETITEM
+    made = glob("dnnlib.tflib.network", "Network") + pickle.EMPTY_TUPLE + pickle.NEWOBJ
+    return made + pickle.EMPTY_DICT + state + pickle.BUILD
+
+
+def _dict(values: bytes) -> bytes:
+    return pickle.EMPTY_DICT + pickle.MARK + values + pickle.SETITEMS
+
+
+def walks() -> Iterator[Attack]:
+    """Small files whose reading takes for ever, or ends in an error of numpy's."""
+
+    def shared(make: Callable[[bytes], bytes], depth: int) -> bytes:
+        """Each holds the one before 40 times: 40 ** depth to whoever visits them all."""
+        levels = [make(text("none") + pickle.NONE) + put(0)]
+        levels += [make(b"".join(text(f"k{i}") + get(d) for i in range(40))) + put(d + 1) for d in range(depth)]
+        return pickle.POP.join(levels)
+
+    root = pickle.MARK + shared(_module, 10) + pickle.POP_MARK
+    yield Attack("modules in many places", program(root + _dict(text("G_ema") + get(10))), "more than 1000 modules")
+    networks = pickle.MARK + shared(_network, 7) + pickle.POP_MARK + get(7) * 3 + pickle.TUPLE3
+    yield Attack("networks in many places", program(networks), "more than 50 networks|part of a network")
+    yield Attack("dicts in many places", program(shared(_dict, 15)), "no generator is in it")
+    # Multiples of 2 ** 61 - 1 have one hash: a dict of n such keys takes n ** 2 comparisons.
+    keys = [pickle.LONG1 + b"\x10" + (i * (2**61 - 1)).to_bytes(16, "little") for i in range(1, 40_000)]
+    yield Attack("keys of one hash", program(_dict(b"".join(key + pickle.NONE for key in keys))), "for a key")
+    whole = io.BytesIO(storage_blob(torch.zeros(64)))
+    pickle.load(whole), pickle.load(whole)
+    start = whole.tell()
+    pickle.load(whole)  # what is known of the system
+    system = program((pickle.NONE + pickle.POP) * 200_000 + pickle.NONE, protocol=2)
+    slow = whole.getvalue()[:start] + system + whole.read()
+    one = _tensor(0, (0,), (1,), slow)
+    many = {f"synthesis.b4.t{i}": Call(Name("torch._utils", "_rebuild_tensor_v2"), *one.args) for i in range(2000)}
+    yield Attack("one storage parsed many times", pickled(many | {"synthesis.b4.const": one}), "larger than the file")
+    empty = _tensor(0, (1 << 47, 1 << 47, 0), (1, 1, 1))
+    yield Attack("an empty tensor of huge sides", pickled({"synthesis.b4.const": empty}), "larger than the file")
+    for name, code, shape in (
+        ("halves of halves", "f1", (4,)),
+        ("huge sides and no bytes", "f4", (1 << 47,) * 2 + (0,)),
+    ):
+        dtype = Call(Name("numpy", "dtype"), code, False, True)
+        array = Call(Name("numpy.core.numeric", "_frombuffer"), b"" if 0 in shape else b"abcd", dtype, shape, "C")
+        yield Attack(f"an array of {name}", pickled({"synthesis.b4.const": array}), "of the type|larger than the file")
+    for name, head in (
+        ("many dimensions", f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(1,) * 100}, }}"),
+        ("huge sides", f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(1 << 62, 1 << 62, 0)}, }}"),
+        ("many digits", "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "1" * 9000 + "x"),
+        ("brackets alone", "[" * 9000),
+        ("signs alone", "-" * 9000 + "1"),
+    ):
+        header = struct.pack("<H", len(head) + 1) + head.encode() + b"\n" + bytes(64)
+        yield Attack(f"a .npy of {name}", b"\x93NUMPY\x01\x00" + header, "an array")
+    plain = zipped({"archive/data.pkl": program(pickle.NONE, protocol=2)})
+    end = plain.rindex(b"PK\x05\x06")
+    record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, 1 << 30, 0)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, end, 1)
+    huge = plain[:end] + record + locator + plain[end:]
+    yield Attack("a zip whose ZIP64 record says otherwise", huge, "list of members of 1073741824 bytes")
+
+
 def zipped(members: dict[str, bytes], *, compress: bool = False) -> bytes:
     """Return a zip archive."""
     file = io.BytesIO()
@@ -240,4 +318,4 @@ def _lying(archive: bytes) -> bytes:
 
 def every_attack(marker: str) -> list[Attack]:
     """Return all of them."""
-    return [*programs(marker), *bombs(), *tensors(), *archives(marker)]
+    return [*programs(marker), *bombs(), *tensors(), *archives(marker), *walks()]

@@ -13,6 +13,7 @@ from weights.formats.tensors import Materialiser
 
 MAX_DEPTH = 12
 MAX_TENSORS = 5000
+MAX_MODULES = 1000  # counted where they are met: one module can stand in many places
 
 CLAIMS = ("z_dim", "c_dim", "w_dim", "img_resolution")
 
@@ -29,8 +30,7 @@ def read(module: Record, make: Materialiser, what: str) -> Checkpoint:
     Raises:
         FormatError: it is another network, or damaged.
     """
-    stubs: dict[str, Any] = {}
-    _flatten(module, "", stubs, 0)
+    stubs = _flatten(module)
     _refuse_others(module, stubs)
     layers = _layers(module)
     clamps = {clamp_of(layer.get("conv_clamp", _default_clamp(module))) for layer in layers}
@@ -45,25 +45,35 @@ def read(module: Record, make: Materialiser, what: str) -> Checkpoint:
     return Checkpoint(format=what, arrays=arrays, conv_clamp=clamps.pop(), claims=claims)
 
 
-def _flatten(module: Any, prefix: str, out: dict[str, Any], depth: int) -> None:
-    """Collect the tensors of a module and of those inside of it, by their names in a state dict."""
-    if not is_module(module) or depth > MAX_DEPTH:
-        raise FormatError(f"{shown(prefix.rstrip('.') or 'G_ema')} is no module of NVIDIA's")
-    state = module.state["state"]
-    for key in ("_parameters", "_buffers"):
-        for name, stub in _named(state, key).items():
-            if stub is not None:
-                out[prefix + name] = stub
-    if len(out) > MAX_TENSORS:
-        raise FormatError(f"it has more than {MAX_TENSORS} tensors")
-    for name, child in _named(state, "_modules").items():
-        if child is not None:
-            _flatten(child, f"{prefix}{name}.", out, depth + 1)
+def _flatten(module: Any) -> dict[str, Any]:
+    """Return the tensors of a module and of those inside of it, by their names in a state dict."""
+    out: dict[str, Any] = {}
+    waiting: list[tuple[Any, str, int]] = [(module, "", 0)]
+    for met in range(MAX_MODULES):
+        if not waiting:
+            return out
+        module, prefix, depth = waiting.pop()
+        if not is_module(module) or depth > MAX_DEPTH:
+            raise FormatError(f"{shown(prefix.rstrip('.') or 'G_ema')} is no module of NVIDIA's")
+        state = module.state["state"]
+        for key in ("_parameters", "_buffers"):
+            out.update({prefix + name: stub for name, stub in _named(state, key).items() if stub is not None})
+        if len(out) > MAX_TENSORS:
+            raise FormatError(f"it has more than {MAX_TENSORS} tensors")
+        children = [
+            (c, f"{prefix}{name}.", depth + 1) for name, c in _named(state, "_modules").items() if c is not None
+        ]
+        if met + len(waiting) + len(children) >= MAX_MODULES:
+            break
+        waiting += reversed(children)
+    raise FormatError(f"it has more than {MAX_MODULES} modules")
 
 
 def _named(state: dict[Any, Any], key: str) -> dict[str, Any]:
     named = state.get(key)
-    if not isinstance(named, dict) or any(not isinstance(name, str) or len(name) > 200 for name in named):
+    if not isinstance(named, dict) or len(named) > MAX_TENSORS:
+        raise FormatError(f"a module has no {key}, or more than {MAX_TENSORS}")
+    if any(not isinstance(name, str) or len(name) > 200 for name in named):
         raise FormatError(f"a module has no {key}")
     return named
 

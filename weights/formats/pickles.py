@@ -10,6 +10,7 @@ from weights.formats.stubs import Array
 from weights.formats.tensors import Materialiser
 
 MAX_DEPTH = 20
+MAX_VALUES = 5000  # counted where they are met: one dict can stand in many places
 
 
 def read_arrays(path: Path) -> dict[str, Any]:
@@ -22,17 +23,20 @@ def read_arrays(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidFile(f"{path} holds a {type(value).__name__} where a dict of arrays should be.")
     try:
-        arrays: dict[str, Any] = _arrays(value, make, 0)
+        arrays: dict[str, Any] = _arrays(value, make, 0, [])
     except FormatError as error:
         raise InvalidFile(f"{path} is no pickle of arrays: {error}.") from error
     return arrays
 
 
-def _arrays(value: Any, make: Materialiser, depth: int) -> Any:
+def _arrays(value: Any, make: Materialiser, depth: int, met: list[Any]) -> Any:
+    met.append(value)
+    if len(met) > MAX_VALUES:
+        raise FormatError(f"it has more than {MAX_VALUES} values")
     if isinstance(value, dict):
         if depth > MAX_DEPTH:
             raise FormatError("it is nested too deeply")
-        return {key: _arrays(item, make, depth + 1) for key, item in value.items()}
+        return {key: _arrays(item, make, depth + 1, met) for key, item in value.items()}
     if isinstance(value, Array):
         return make(value)
     raise FormatError(f"it holds a {type(value).__name__}")

@@ -1,7 +1,10 @@
 """Any file to a generator's checkpoint, or to a pivot: by its content, and without running anything out of it."""
 
 import io
+import math
 import mmap
+import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,15 @@ from weights.errors import InvalidFile
 from weights.formats import content, native, nvidia, rosinality, tensorflow, tensors, unpickle, zips
 from weights.formats.checkpoint import Checkpoint, clamp_of, complete
 from weights.formats.errors import FormatError, shown
-from weights.formats.stubs import Array, Record, TensorStub
-from weights.formats.tensors import Materialiser, Values
+from weights.formats.stubs import MAX_DIMENSIONS, Array, Record, TensorStub
+from weights.formats.tensors import Materialiser, Values, as_float32
 
 HEAD = 256  # bytes that tell a file's kind
-HEADER = 1 << 20  # bytes of text before a .npy file's numbers, at most
+HEADER = 10_000  # bytes of text before a .npy file's numbers, at most
+NPY = re.compile(
+    rb"\{'descr': '(?P<type>[<>|]\w{1,5})', 'fortran_order': (?P<fortran>True|False), "
+    rb"'shape': \((?P<shape>[\d, ]{0,200})\),? ?\}\s*"
+)
 
 WORDS: dict[content.Kind, str] = {
     "zip": "torch zip file",
@@ -163,23 +170,31 @@ def _pivot(path: Path, kind: content.Kind, data: memoryview) -> Values:
 
 
 def _npy(data: memoryview) -> Values:
-    file = io.BytesIO(bytes(data[:HEADER]))
-    try:
-        version = np.lib.format.read_magic(file)
-        reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        if version not in reader:
-            raise FormatError("it is a numpy array of an unknown version")
-        shape, fortran, dtype = reader[version](file)
-    except (ValueError, TypeError, OSError, SyntaxError, MemoryError) as error:
-        raise FormatError("its header is damaged") from error
-    if dtype.kind != "f" or any(type(n) is not int or n < 0 for n in shape):
-        raise FormatError(f"it holds elements of the type {shown(str(dtype))}")
-    count = int(np.prod([int(n) for n in shape], dtype=object)) if shape else 1
-    start = file.tell()
-    if count * dtype.itemsize > len(data) - start:
+    # numpy's own reader gives the header to Python's parser, which fails in many ways on a hostile one.
+    version, layout = bytes(data[6:8]), {b"\1\0": "<H", b"\2\0": "<I"}
+    if version not in layout:
+        raise FormatError("it is a numpy array of an unknown version")
+    start = 8 + struct.calcsize(layout[version])
+    if len(data) < start:
         raise FormatError("it is cut short")
-    values = np.frombuffer(data[start : start + count * dtype.itemsize], dtype)
-    return np.array(values.reshape(shape, order="F" if fortran else "C"), np.float32)
+    start += struct.unpack(layout[version], data[8:start])[0]
+    found = NPY.fullmatch(bytes(data[8 : min(start, HEADER)]), struct.calcsize(layout[version]))
+    if found is None:
+        raise FormatError("its header is damaged")
+    try:
+        dtype = np.dtype(found["type"].decode())
+    except (TypeError, ValueError) as error:
+        raise FormatError("its header is damaged") from error
+    if dtype.kind != "f":
+        raise FormatError(f"it holds elements of the type {shown(str(dtype))}")
+    shape = tuple(int(number) for number in found["shape"].replace(b",", b" ").split())
+    if len(shape) > MAX_DIMENSIONS or 0 in shape or max(shape, default=0) >= 1 << 48:
+        raise FormatError("it holds an array of a shape that is no latent's")
+    count = math.prod(shape) * dtype.itemsize
+    if count > len(data) - start:
+        raise FormatError("it is cut short")
+    values = np.frombuffer(data[start : start + count], dtype)
+    return as_float32(values.reshape(shape, order="F" if found["fortran"] == b"True" else "C"))
 
 
 def _contents(value: Any) -> str:

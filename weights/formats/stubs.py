@@ -12,6 +12,7 @@ from typing import Any
 from weights.formats.errors import FormatError, shown
 
 MAX_DIMENSIONS = 8
+MAX_KEY = 1 << 60  # hashes of whole numbers from here on can be made equal, and a dict of such takes for ever
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -290,7 +291,7 @@ def dict_key(value: Any) -> Any:
     Raises:
         FormatError: it is something else.
     """
-    if value is None or type(value) in (str, int, float, bool):
+    if value is None or type(value) in (str, float, bool) or (type(value) is int and abs(value) < MAX_KEY):
         return value
     raise FormatError(f"a dict has {_called(value)} for a key")
 
@@ -310,7 +311,7 @@ def _ignored(*_: Any) -> None:
 
 
 def _dtype(code: Any, *_: Any) -> Dtype:
-    if not isinstance(code, str) or not re.fullmatch(r"[<>|=]?([fiu][1248]|b1)", code):
+    if not isinstance(code, str) or not re.fullmatch(r"[<>|=]?(f[248]|[iu][1248]|b1)", code):
         raise FormatError(f"an array has elements of the type {shown(code)}")
     return Dtype(code)
 

@@ -16,6 +16,7 @@ from weights.formats.tensors import Materialiser, Values
 
 MAX_DEPTH = 8
 MAX_VARIABLES = 5000
+MAX_NETWORKS = 50  # counted where they are met: one network can stand in many places
 
 NAME = "NVIDIA TensorFlow pickle"
 
@@ -36,7 +37,7 @@ def read(network: Record, make: Materialiser) -> Checkpoint:
         FormatError: it is another network, or damaged.
     """
     stubs: dict[str, Any] = {}
-    _collect(network, "", stubs, 0)
+    _collect(network, "", stubs, [])
     _refuse_others(stubs)
     version = network.state.get("version")
     if type(version) is not int or version < 4:
@@ -66,12 +67,17 @@ def read(network: Record, make: Materialiser) -> Checkpoint:
     )
 
 
-def _collect(network: Any, prefix: str, out: dict[str, Any], depth: int) -> None:
-    if not isinstance(network, Record) or network.kind != NETWORK or depth > MAX_DEPTH:
+def _collect(network: Any, prefix: str, out: dict[str, Any], met: list[str]) -> None:
+    met.append(prefix)
+    if len(met) > MAX_NETWORKS:
+        raise FormatError(f"it has more than {MAX_NETWORKS} networks")
+    if not isinstance(network, Record) or network.kind != NETWORK or prefix.count("/") > MAX_DEPTH:
         raise FormatError("a part of a network is none")
     variables, components = network.state.get("variables"), network.state.get("components", {})
     if not isinstance(variables, list) or not isinstance(components, dict):
         raise FormatError("a network has no variables")
+    if len(variables) > MAX_VARIABLES:
+        raise FormatError(f"it has more than {MAX_VARIABLES} variables")
     for pair in variables:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], str):
             raise FormatError("a variable has no name")
@@ -79,7 +85,7 @@ def _collect(network: Any, prefix: str, out: dict[str, Any], depth: int) -> None
     if len(out) > MAX_VARIABLES:
         raise FormatError(f"it has more than {MAX_VARIABLES} variables")
     for name, part in components.items():
-        _collect(part, f"{prefix}{name}/", out, depth + 1)
+        _collect(part, f"{prefix}{name}/", out, met)
 
 
 def _refuse_others(stubs: dict[str, Any]) -> None:

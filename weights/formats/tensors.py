@@ -14,6 +14,7 @@ Values = NDArray[Any]
 
 MAGIC = 0x1950A86A20F9469CFC6C  # of torch's legacy serialisation
 PROTOCOL = 1001
+MAX_ELEMENTS = 1 << 48  # of an array, were none of its sides empty: numpy refuses more
 
 ELEMENTS = {
     "FloatStorage": "<f4",
@@ -35,6 +36,7 @@ class Materialiser:
     def __init__(self, file_bytes: int) -> None:
         """`file_bytes` is what may be spent."""
         self.left = file_bytes
+        self.left_to_parse = 2 * file_bytes  # of blobs: many tensors can name one, which is parsed for each
 
     def __call__(self, stub: Any) -> Values:
         """Return an array, float32 where the stub holds floats of any kind, C-contiguous.
@@ -50,16 +52,16 @@ class Materialiser:
             return np.array(stub, np.float32)
         raise FormatError(f"{shown(stub)} stands where a tensor should")
 
-    def _spend(self, count: int) -> None:
-        self.left -= count
-        if count < 0 or self.left < 0:
+    def _spend(self, shape: tuple[int, ...], element: int) -> None:
+        self.left -= math.prod(shape) * element
+        if self.left < 0 or math.prod(max(n, 1) for n in shape) > MAX_ELEMENTS:
             raise FormatError("its tensors are larger than the file")
 
     def _tensor(self, stub: TensorStub) -> Values:
-        storage = read_blob(stub.storage) if isinstance(stub.storage, Blob) else stub.storage
+        storage = self._parse(stub.storage) if isinstance(stub.storage, Blob) else stub.storage
         elements = np.dtype(ELEMENTS[storage.kind])
         check_window(stub, storage.numel)
-        self._spend(math.prod(stub.size) * elements.itemsize)
+        self._spend(stub.size, elements.itemsize)
         data = storage.find()
         if len(data) != storage.numel * elements.itemsize:
             raise FormatError("a storage has other bytes than its pickle says")
@@ -68,18 +70,24 @@ class Materialiser:
         flat = np.frombuffer(data, elements)
         stride = tuple(s * elements.itemsize for s in stub.stride)
         window = np.lib.stride_tricks.as_strided(flat[stub.offset :], stub.size, stride, writeable=False)
-        return _float32(window, bfloat16=storage.kind == "BFloat16Storage")
+        return as_float32(window, bfloat16=storage.kind == "BFloat16Storage")
+
+    def _parse(self, blob: Blob) -> Storage:
+        self.left_to_parse -= len(blob.raw.view)
+        if self.left_to_parse < 0:
+            raise FormatError("its storages are larger than the file")
+        return read_blob(blob)
 
     def _array(self, stub: Array) -> Values:
         if stub.raw is None or stub.dtype is None:
             raise FormatError("an array has no content")
         elements = np.dtype(stub.dtype.code)
         count = math.prod(stub.shape) * elements.itemsize
-        self._spend(count)
+        self._spend(stub.shape, elements.itemsize)
         data = stub.raw.data()
         if len(data) != count:
             raise FormatError(f"an array of {count} bytes has {len(data)}")
-        return _float32(np.frombuffer(data, elements).reshape(stub.shape, order="F" if stub.fortran else "C"))
+        return as_float32(np.frombuffer(data, elements).reshape(stub.shape, order="F" if stub.fortran else "C"))
 
 
 def check_window(stub: TensorStub, numel: int) -> None:
@@ -101,7 +109,7 @@ def check_window(stub: TensorStub, numel: int) -> None:
         raise FormatError(f"a tensor reaches to element {last} of a storage that has {numel}")
 
 
-def _float32(values: Values, *, bfloat16: bool = False) -> Values:
+def as_float32(values: Values, *, bfloat16: bool = False) -> Values:
     """Copy into C-contiguous memory, floats as float32."""
     if bfloat16:
         wide = np.array(values, np.uint32, order="C")

@@ -53,13 +53,9 @@ def _members(data: memoryview, file: IO[bytes]) -> dict[str, zipfile.ZipInfo]:
     end = tail.rfind(b"PK\x05\x06")
     if end < 0 or len(tail) - end < 22:
         raise FormatError("it is a zip archive that is cut short")
-    size = struct.unpack_from("<I", tail, end + 12)[0]
-    if size != 0xFFFFFFFF and size > MAX_DIRECTORY:
+    size = _directory_bytes(data, len(data) - len(tail) + end)
+    if size > MAX_DIRECTORY:
         raise FormatError(f"it is a zip archive with a list of members of {size} bytes")
-    if size == 0xFFFFFFFF and (at := tail.rfind(b"PK\x06\x06")) >= 0 and len(tail) - at >= 56:
-        (size,) = struct.unpack_from("<Q", tail, at + 40)
-        if size > MAX_DIRECTORY:
-            raise FormatError(f"it is a zip archive with a list of members of {size} bytes")
     try:
         with zipfile.ZipFile(file) as archive:
             found = archive.infolist()
@@ -68,6 +64,22 @@ def _members(data: memoryview, file: IO[bytes]) -> dict[str, zipfile.ZipInfo]:
     if len(found) > MAX_MEMBERS or len({info.filename for info in found}) != len(found):
         raise FormatError("it is a zip archive with too many members, or with two of one name")
     return {info.filename: info for info in found}
+
+
+def _directory_bytes(data: memoryview, end: int) -> int:
+    """Return the bytes of the list of members, by the record at `end` and by that of ZIP64.
+
+    zipfile believes the latter wherever there is one, whatever the former says; some versions look for it right
+    before its locator, others where the locator says. So the largest of what they say counts.
+    """
+    (size,) = struct.unpack_from("<I", data, end + 12)
+    locator = end - 20
+    if locator < 0 or bytes(data[locator : locator + 4]) != b"PK\x06\x07":
+        return int(size)
+    sizes = [0 if size == 0xFFFFFFFF else size]
+    places = (locator - 56, struct.unpack_from("<Q", data, locator + 8)[0])
+    found = [at for at in places if 0 <= at <= len(data) - 56 and bytes(data[at : at + 4]) == b"PK\x06\x06"]
+    return max(sizes + [struct.unpack_from("<Q", data, at + 40)[0] for at in found])
 
 
 def _content(data: memoryview, info: zipfile.ZipInfo) -> memoryview:
