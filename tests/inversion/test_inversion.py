@@ -15,6 +15,15 @@ from weights.load import load_generator
 QUICK = InversionSettings(w_steps=2, steps=6, perceptual="alex")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Sums by several threads differ in their last bits from run to run; codes are compared to the bit here."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
