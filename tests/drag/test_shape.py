@@ -76,3 +76,19 @@ def test_no_coefficient_goes_beyond_what_faces_do(model):
     far = np.zeros(len(model.patterns))
     far[0] = 50
     assert model.expressed(far) == pytest.approx(model.LIMIT * model.patterns[0])
+
+
+def test_gauges_travel_whole_within_mouth_and_eyes(model):
+    """Lids that close, which the statistics believe little of, and a wide mouth: the other face's, to the full."""
+    other = model.mean.copy()
+    other[[37, 38], 1] += 0.04
+    other[[48, 54], 0] += [-0.1, 0.1]
+    shift = model.transferred(model.mean, other)
+    there = model.mean + shift
+    assert there[54, 0] - there[48, 0] == pytest.approx(other[54, 0] - other[48, 0], abs=1e-6)
+    assert (there[[40, 41], 1] - there[[37, 38], 1]).mean() == pytest.approx(
+        (other[[40, 41], 1] - other[[37, 38], 1]).mean(), abs=1e-6
+    )
+    believed = model.expressed(model.expression(other) - model.expression(model.mean))
+    rest = [k for part in ("jaw", "brows", "nose") for k in PARTS[part]]
+    assert shift[rest] == pytest.approx(believed[rest])

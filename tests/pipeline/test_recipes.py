@@ -89,7 +89,7 @@ def test_a_masks_path_lies_beside_the_recipe(tmp_path):
         ('[drag]\nsteps = "3"\n', InvalidInput, "is '3', which is not a whole number"),
         ("[drag]\nsteps = 3.5\n", InvalidInput, "is not a whole number"),
         ("[drag]\nsteps = true\n", InvalidInput, "is not a whole number"),
-        ('[drag]\ntracker = "nose"\n', InvalidInput, "not one of nearest, patch, none"),
+        ('[drag]\ntracker = "nose"\n', InvalidInput, "not one of nearest, steady, none"),
         ("[tuning]\ntune = 1\n", InvalidInput, "not true or false"),
         ('[edit]\ndrag = "1,1:2,2"\n', InvalidInput, "not a list of strings"),
         ('[edit]\nregion = ["ear"]\n', InvalidInput, "'ear', which is not one of mouth"),
