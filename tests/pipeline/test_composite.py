@@ -278,3 +278,17 @@ def test_flow_finds_a_known_motion():
     flow, trust = motion(picture, picture)
     assert np.abs(flow).max() < 0.05
     assert trust.min() > 0.8
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_flow_does_not_knead_where_soft_pictures_show_little(seed):
+    """A generator's pictures: soft, and a little different everywhere, as an edit leaves them."""
+    picture = cv2.GaussianBlur(textured(SIZE, SIZE, level=0, seed=seed).astype(np.float32), (0, 0), 3)
+    picture[:, :40] = picture[:, :40].mean(axis=(0, 1))  # a cheek, say
+    rng = np.random.default_rng(seed)
+    drift = cv2.GaussianBlur(rng.normal(0, 1, (SIZE, SIZE)).astype(np.float32), (0, 0), 3)[..., None]
+    wanted = bulge(SIZE, 5.0)
+    flow, _ = motion(picture, warp(picture, wanted) + 3 * drift / drift.std())
+    wrong = np.abs(np.diff(flow - wanted, axis=1))
+    assert wrong.max() < 1.1  # beyond 1, neighbours change places
+    assert wrong.mean() < 0.055
