@@ -1,13 +1,14 @@
-"""Composites against the truth: python -m benchmarks.composite --faces DIR.
+"""Composites against the truth: python -m benchmarks.composite --faces DIR [--sources ...] [--minutes 20].
 
-Each pair of DIR/edits shows a face before and after an edit, both large. Shrunk to a generator's size, the two are
-a perfect reconstruction and a perfect edit; put into the large `before`, they should give the large `after`. With
-`--inversions` the generator's own reconstructions of both take their place.
+Each pair of DIR/edits shows a face before and after an edit, both large. What a generator shows of the two is put
+into the large `before`, and should give the large `after`. What is measured is kept, pair by pair, in the folder
+--items, and the inversions beside it, so that the benchmark can be run in parts: the report holds all that is there
+of the composite as it is now (its source is part of the files' names).
 """
 
 import argparse
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,79 +17,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import pipeline.composite
+import pipeline.flow
+import pipeline.grain
+from benchmarks.items import Items
+from benchmarks.pairs import CPU, Pair, read_pairs, sources
 from inversion import perceptual
-from inversion.inversion import invert
 from inversion.perceptual import Lpips
-from inversion.settings import InversionSettings, TuningSettings
 from pipeline.align import Alignment, center_frame
 from pipeline.composite import composite
 from pipeline.photo import Photo
 from pipeline.settings import CompositeSettings
-from pipeline.tensors import Crop, to_array, to_tensor
+from pipeline.tensors import Crop, to_tensor
 from weights.compute import has_native_bfloat16
-from weights.load import load_generator
 from weights.store import Store
 
 Picture = NDArray[np.float32]
-CPU = torch.device("cpu")
 LPIPS_SIZE = 512
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The same face before and after an edit, (H, W, 3) uint8."""
-
-    name: str
-    before: NDArray[np.uint8]
-    after: NDArray[np.uint8]
-
-
-def read_pairs(folder: Path) -> list[Pair]:
-    """Read all pairs of a folder."""
-    pairs = []
-    for path in sorted(folder.glob("*_before.jpg")):
-        after = path.with_name(path.name.replace("_before", "_after"))
-        pictures = [np.ascontiguousarray(cv2.imread(str(p))[..., ::-1]) for p in (path, after)]
-        pairs.append(Pair(path.stem.removesuffix("_before"), *pictures))
-    return pairs
-
-
-def shrunk(pair: Pair, size: int) -> tuple[Crop, Crop]:
-    """Return what a perfect generator of that size would show."""
-    before, after = (
-        cv2.resize(p.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) for p in (pair.before, pair.after)
-    )
-    return before, after
-
-
-class Inverted:
-    """Reconstructions by the embedded generator; with tuning, each by a generator of its own."""
-
-    def __init__(self, *, tune: bool) -> None:
-        self.generator = load_generator("faces-128", device=CPU)
-        self.dtype = torch.bfloat16 if has_native_bfloat16() else torch.float32
-        self.lpips = Lpips("vgg", store=Store(), device=CPU, dtype=self.dtype)
-        self.texture = Lpips("alex", store=Store(), device=CPU, dtype=self.dtype)
-        self.tuning = TuningSettings(tune=tune)
-
-    def __call__(self, pair: Pair, size: int) -> tuple[Crop, Crop]:
-        """Return the generator's pictures of a pair."""
-        before, after = (self._show(crop) for crop in shrunk(pair, size))
-        return before, after
-
-    def _show(self, crop: Crop) -> Crop:
-        (found,) = invert(
-            self.generator,
-            to_tensor(crop, CPU),
-            lpips=self.lpips,
-            settings=InversionSettings(),
-            tuning=self.tuning,
-            texture=self.texture,
-            dtype=self.dtype,
-        )
-        with torch.no_grad():
-            return to_array(found.network(self.generator).synthesis(found.w, dtype=self.dtype))
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
 
 def enlarged(picture: Crop, size: int) -> Picture:
@@ -155,53 +102,93 @@ def high_frequencies(picture: Picture, sigma: float) -> float:
 
 
 def main() -> None:
-    """Run the benchmark and write its report and its pictures."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure what is not measured yet, and write the report and the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=Path, required=True, help="folder with edits/NAME_{before,after}.jpg")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 128])
+    parser.add_argument("--items", type=Path, default=Path("out/composite"), help="folder of what was measured")
+    parser.add_argument("--sources", nargs="*", help="'256 px', '128 px', '128 px, tuned', ...; all where not given")
     parser.add_argument("--every", type=int, default=1, help="take one pair of so many")
-    parser.add_argument("--inversions", action="store_true", help="real inversions, too, with and without tuning")
-    parser.add_argument("--output", type=Path, default=Path("docs/results/composite.md"))
-    parser.add_argument("--pictures", type=Path, help="folder for a picture of each pair")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop measuring after so long")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=RESULTS / "composite.md")
+    parser.add_argument("--pictures", type=Path, help="folder for a picture of each pair that is measured")
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     pairs = read_pairs(arguments.faces / "edits")[:: arguments.every]
-    sources = [(f"{size} px", size, shrunk) for size in arguments.sizes]
-    if arguments.inversions:
-        sources += [
-            (f"128 px, {name}", 128, Inverted(tune=tune)) for name, tune in (("inverted", False), ("tuned", True))
-        ]
+    modules = (pipeline.composite, pipeline.flow, pipeline.grain)
+    made_by = "".join(Path(str(module.__file__)).read_text() for module in modules)
+    items = Items(arguments.items, made_by, time.monotonic() + arguments.minutes * 60)
+    items.folder.mkdir(parents=True, exist_ok=True)
     judge = Judge()
+    known = sources(arguments.items / "inversions")
+    for name in arguments.sources or known:
+        size, source = known[name]
+        for pair in pairs:
+            measure = partial(
+                measured, pair, size, partial(source, pair), judge, _picture(arguments.pictures, name, pair)
+            )
+            items.measure(f"{_slug(name)}.{pair.name}", measure)
+    report(items, len(pairs[0].before), arguments.output)
+
+
+def measured(
+    pair: Pair, size: int, source: Callable[[], tuple[Crop, Crop]], judge: Judge, picture: Path | None
+) -> dict[str, list[float]]:
+    """Make all composites of a pair; return PSNR, LPIPS, high frequencies and seconds of each."""
+    photo = Photo(pixels=pair.before)
+    frame = center_frame(photo.width, photo.height, size)
+    before, after = source()
+    numbers, made = {}, {}
+    for name, case in CASES.items():
+        start = time.perf_counter()
+        made[name] = case(photo, frame, before, after)
+        seconds = time.perf_counter() - start
+        numbers[name] = [*judge(made[name], pair.after, size), seconds]
+    if picture:
+        save([pair.before, *(made[name] for name in ("paste", "delta", "detail")), pair.after], picture)
+    return numbers
+
+
+def report(items: Items, size: int, output: Path) -> None:
+    """Write the table of all that was measured."""
     lines = [
         "# Composite",
         "",
-        f"Written by `python -m benchmarks.composite` on {len(pairs)} pairs of {len(pairs[0].before)} px. Means. "
-        "`paste` enlarges the edited crop, `delta` adds its difference from the reconstruction, `detail` is the "
-        "project's. PSNR over the whole picture; LPIPS is vgg's at 512 px; HF is the root mean square of what a "
-        "Gaussian of half a pixel of the crop takes from the face, over the truth's.",
+        f"Written by `python -m benchmarks.composite` on pairs of {size} px. Means over so many pairs. `paste` "
+        "enlarges the edited crop, `delta` adds its difference from the reconstruction, `detail` is the project's. "
+        f"PSNR over the whole picture; LPIPS is vgg's at {LPIPS_SIZE} px, with the lowest and the highest of a pair; "
+        "HF is the root mean square of what a Gaussian of half a pixel of the crop takes from the face, over the "
+        "truth's; seconds are the composite's alone.",
         "",
-        "| crop | case | PSNR | LPIPS | HF | seconds |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "Crops of `256 px` and `128 px` are the truth, shrunk. `inverted` is an inversion of the picture before, and "
+        "the same network's picture of the code moved on to the picture after; `tuned`, the same with the network "
+        "tuned on the picture before: what an edit's composite gets. `apart` are two inversions, each picture's own "
+        "(tuned: each with a network of its own), which differ in more than the edit.",
+        "",
+        "| crop | pairs | case | PSNR | LPIPS | of a pair | HF | seconds |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for source_name, size, source in sources:
-        numbers: dict[str, list[tuple[float, ...]]] = {name: [] for name in CASES}
-        for pair in pairs:
-            photo = Photo(pixels=pair.before)
-            frame = center_frame(photo.width, photo.height, size)
-            before, after = source(pair, size)
-            made = {}
-            for name, case in CASES.items():
-                start = time.perf_counter()
-                made[name] = case(photo, frame, before, after)
-                numbers[name].append((*judge(made[name], pair.after, size), time.perf_counter() - start))
-            if arguments.pictures:
-                shown = [pair.before, *(made[name] for name in ("paste", "delta", "detail")), pair.after]
-                save(shown, arguments.pictures / f"{pair.name}-{source_name.replace(' px', '').replace(', ', '-')}.png")
-        for name, rows in numbers.items():
-            psnr, lpips, high, seconds = np.mean(rows, axis=0)
-            lines.append(f"| {source_name} | {name} | {psnr:.2f} | {lpips:.4f} | {high:.3f} | {seconds:.2f} |")
-            print(lines[-1], flush=True)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text("\n".join(lines) + "\n")
+    for name in sources(items.folder):
+        found = items.read(_slug(name))
+        for case in CASES if found else ():
+            values = np.array([item[case] for item in found])
+            psnr, lpips, high, seconds = values.mean(axis=0)
+            low, most = values[:, 1].min(), values[:, 1].max()
+            lines.append(
+                f"| {name} | {len(found)} | {case} | {psnr:.2f} | {lpips:.4f} | {low:.3f} to {most:.3f} | {high:.3f} | "
+                f"{seconds:.2f} |"
+            )
+    print("\n".join(lines), flush=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text("\n".join(lines) + "\n")
+
+
+def _slug(name: str) -> str:
+    return name.replace(" px", "").replace(", ", "-").replace(" ", "-")
+
+
+def _picture(folder: Path | None, source: str, pair: Pair) -> Path | None:
+    return folder and folder / f"{pair.name}-{_slug(source)}.png"
 
 
 def middle(picture: NDArray) -> NDArray[np.uint8]:

@@ -14,7 +14,8 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.composite import CASES, middle, read_pairs, shrunk
+from benchmarks.composite import CASES, middle
+from benchmarks.pairs import read_pairs, shrunk
 from pipeline.align import center_frame
 from pipeline.cli.app import run
 from pipeline.photo import Photo, read_photo, write_photo

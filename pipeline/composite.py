@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.align import Alignment, cut, outside
 from pipeline.flow import motion, warp
 from pipeline.grain import measure_grain
-from pipeline.photo import Photo, Pixels
+from pipeline.photo import EightBit, Photo, Pixels, deepen, eight_bit
 from pipeline.settings import CompositeSettings
 from pipeline.tensors import Crop
 
@@ -242,7 +242,8 @@ class _Painter:
         self.origin = np.array([around[1].start, around[0].start])
         self.alignment = alignment.moved(*-self.origin)
         self.own = photo.pixels[around]
-        self.srgb = photo.to_srgb(self.own)
+        self.shallow = eight_bit(self.own)
+        self.srgb = photo.to_srgb(self.shallow)
         self.grain = measure_grain(self.srgb) if match_grain else None
         self.rng = np.random.default_rng(0)
 
@@ -257,7 +258,7 @@ class _Painter:
         inside = slice(y0, y0 + height), slice(x0, x0 + width)
         delta = where[..., None] * (self._made(rows, inside) - self.srgb[inside])
         band = slice(rows.start - self.rows.start, rows.stop - self.rows.start)
-        after = _add(self.photo, self.own[inside], self.srgb[inside], delta)
+        after = deepen(self.own[inside], _add(self.photo, self.shallow[inside], self.srgb[inside], delta))
         patch.pixels[band] = np.where(where[..., None] > 0, after, self.own[inside])
         patch.mask[band] = where
 
@@ -300,8 +301,8 @@ def _within(corners: NDArray[np.float64], margin: float, photo: Photo) -> tuple[
     return slice(max(y0, 0), min(y1, photo.height)), slice(max(x0, 0), min(x1, photo.width))
 
 
-def _add(photo: Photo, own: Pixels, srgb: Pixels, delta: Field) -> Pixels:
-    """Add a change in sRGB to pixels of the photo's own colour space, which are `srgb` there."""
+def _add(photo: Photo, own: EightBit, srgb: EightBit, delta: Field) -> EightBit:
+    """Add a change in sRGB to pixels of the photo's own colour space, of 8 bits, which are `srgb` there."""
     if photo.grey:
         delta = np.repeat((delta @ LUMA)[..., None], 3, axis=2)
     changed = np.clip(srgb + delta + 0.5, 0, 255).astype(np.uint8)

@@ -27,7 +27,7 @@ from pipeline.cache import InversionCache
 from pipeline.check import CLOSE, correct, reached
 from pipeline.composite import Patch, composite
 from pipeline.faces import Detector, choose_face, find_faces, make_detector
-from pipeline.photo import Photo, deepen, read_photo
+from pipeline.photo import Photo, read_photo
 from pipeline.plan import Mask, Plan, Planner
 from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings
 from pipeline.subject import Aligned, Subject
@@ -344,9 +344,7 @@ class Pipeline:
             crop = Photo(pixels=np.clip(after + 0.5, 0, 255).astype(np.uint8), format=subject.photo.format)
             return crop.edited(crop.pixels), None
         photo = subject.photo
-        patch = composite(photo.shallow(), subject.alignment, before, after, settings, allowed=allowed)
-        own = photo.pixels[patch.rows, patch.columns]
-        patch = dataclasses.replace(patch, pixels=deepen(own, patch.pixels))
+        patch = composite(photo, subject.alignment, before, after, settings, allowed=allowed)
         return photo.edited(patch.on(photo.pixels)), patch
 
     def _drag(

@@ -12,20 +12,28 @@ from pipeline.tensors import Crop
 Field = NDArray[np.float32]
 
 WORK = 1024  # px; small crops are enlarged to it
-STANDING = 0.93  # of its error is counted where nothing moves: rest is likelier than motion
+SMOOTHNESS = (1 / 16, 1 / 40)  # of the crop's size: how far a pixel's motion is its neighbourhood's
+STANDING = 0.93  # of its error is counted of the simpler motion: rest is likelier than motion, and smooth than rough
+NOISE = 4.0  # squared levels of 255; slopes fainter than this say nothing of where they went
 FLOOR = 1.0  # squared levels of 255; detail fainter than this is noise
+LEAST = 1e-4  # that any pixel counts
 CONTRAST = 60.0  # levels of 255; pictures that differ by it show different things
 
 
 def motion(reconstruction: Crop, edited: Crop) -> tuple[Field, Field]:
     """Find how the face moved, and how far to trust that.
 
-    Two motions are tried for each pixel, none and that of dense inverse search (Kroeger et al. 2016, OpenCV's
-    DIS); the one that explains the neighbourhood better is taken. Trust is measured in the finest octave that
-    the crops have: over a window, the share g of the moved reconstruction's octave that least squares finds in
-    the edited one. What is finer has no witness but the photo and is taken to fare alike; the root of g, not g,
-    since a face whose detail all moved by a hair is a face, and one without is a blur. Where the pictures
-    differ plainly even in the moved state (teeth in the place of lips), trust ends.
+    Motions are tried for each pixel from the simplest on: none, and then that of dense inverse search (Kroeger et
+    al. 2016, OpenCV's DIS), averaged over a wide neighbourhood and over a narrower one; a simpler one stays unless
+    the next explains the surroundings better. Averages count a pixel by how much its slopes stand out of noise and
+    of what its motion leaves unexplained: a generator's pictures are soft, and where nothing is to be seen the
+    search makes up islands of motion that would knead the photo.
+
+    Trust is measured in the finest octave that the crops have: over a window, the share g of the moved
+    reconstruction's octave that least squares finds in the edited one. What is finer has no witness but the photo
+    and is taken to fare alike; the fourth root of g, not g, since a face whose detail all moved by a hair is a
+    face, and one without is a blur. Where the pictures differ plainly even in the moved state (teeth in the place of
+    lips), trust ends.
 
     Args:
         reconstruction: (size, size, 3) from 0 to 255.
@@ -42,21 +50,30 @@ def motion(reconstruction: Crop, edited: Crop) -> tuple[Field, Field]:
     fine = work / size
     flow = _resize(flow, work) * (work / len(flow))
     before, after = (_resize(picture, work) for picture in (reconstruction, edited))
+    light = 4 * fine  # may change, and the skin be the same
+
+    def unexplained(flow: Field) -> Field:
+        left = _high_pass(after, light) - _high_pass(warp(before, flow), light)
+        return np.asarray(np.abs(left), np.float32)
 
     def misfit(flow: Field) -> Field:
-        # Without the low frequencies: light may change and the skin be the same.
-        difference = _high_pass(after, 4 * fine) - _high_pass(warp(before, flow), 4 * fine)
-        return _blur(np.abs(difference).sum(axis=2), 2 * fine)
+        return _blur(unexplained(flow).sum(axis=2), 2 * fine)
 
-    rest = np.zeros_like(flow)
-    flow = np.where((misfit(flow) < STANDING * misfit(rest))[..., None], flow, rest)
-    flow = _blur(flow, fine)
+    slopes = _blur(_slopes(after), fine) * fine**2
+    missed = _blur(np.square(unexplained(flow)).mean(axis=2), fine)
+    counts = np.asarray(slopes / (slopes + NOISE + missed) + LEAST, np.float32)
+    likely = np.zeros_like(flow)
+    for share in SMOOTHNESS:
+        smoother = _averaged(flow, counts, share * work)
+        better = misfit(smoother) < STANDING * misfit(likely)
+        likely += (smoother - likely) * _blur(better.astype(np.float32), fine)[..., None]
+    flow = _blur(likely, fine)
     moved = warp(before, flow)
     octaves = _high_pass(after, fine), _high_pass(moved, fine)
     window = 6 * fine
     shared = _blur((octaves[0] * octaves[1]).sum(axis=2), window)
     whole = _blur(np.square(octaves[1]).sum(axis=2), window)
-    trust = np.sqrt(np.clip(shared / (whole + FLOOR), 0, 1))
+    trust = np.sqrt(np.sqrt(np.clip(shared / (whole + FLOOR), 0, 1)))
     trust *= np.exp(-np.square(_blur(np.abs(after - moved).mean(axis=2), fine) / CONTRAST))
     return _resize(flow / fine, size), np.clip(_resize(trust, size), 0, 1)
 
@@ -83,6 +100,18 @@ def _dense_inverse_search(after: Field, before: Field) -> Field:
     search.setVariationalRefinementIterations(10)
     greys = [cv2.cvtColor(np.clip(p, 0, 255).astype(np.uint8), cv2.COLOR_RGB2GRAY) for p in (after, before)]
     return np.asarray(search.calc(*greys, None), np.float32)  # type: ignore[call-overload]
+
+
+def _averaged(flow: Field, counts: Field, sigma: float) -> Field:
+    """Average a flow over a Gaussian, each pixel as far as it counts."""
+    return np.asarray(_blur(flow * counts[..., None], sigma) / _blur(counts, sigma)[..., None], np.float32)
+
+
+def _slopes(picture: Field) -> Field:
+    """Return the squared slope of a picture's grey, in levels of 255 a pixel."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    slopes = (cv2.Sobel(grey, -1, *way, scale=1 / 8) for way in ((1, 0), (0, 1)))
+    return np.asarray(sum(np.square(slope) for slope in slopes), np.float32)
 
 
 def _resize(picture: Field, size: int) -> Field:

@@ -63,10 +63,6 @@ class Photo:
         """Return the photo with other pixels, and with the statement in its XMP that it was edited."""
         return replace(self, pixels=pixels, xmp=mark_edited(self.xmp))
 
-    def shallow(self) -> "Photo":
-        """Return the photo with 8 bits a colour; one that has them is returned as it is."""
-        return self if self.pixels.dtype == np.uint8 else replace(self, pixels=eight_bit(self.pixels))
-
     def stripped(self) -> "Photo":
         """Return the photo without what its file tells beside the picture: EXIF with GPS, IPTC, XMP, comments.
 
@@ -125,7 +121,8 @@ def eight_bit(pixels: Pixels) -> EightBit:
     """Return pixels of 8 bits; those that have them are returned as they are."""
     if pixels.dtype == np.uint8:
         return np.asarray(pixels, np.uint8)
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    # The bound keeps the sum in 16 bits, for the memory of large photos; what is above it is 255 all the same.
+    return ((np.minimum(pixels, 65535 - 128) + np.uint16(128)) // np.uint16(257)).astype(np.uint8)
 
 
 def deepen(own: Pixels, after: Pixels) -> Pixels:

@@ -1,53 +1,14 @@
 """The composite: what stays, what is carried along, what the generator fills in."""
 
-import tracemalloc
-
 import cv2
 import numpy as np
 import pytest
 
-from pipeline.align import Alignment
-from pipeline.composite import change_mask, composite, room
-from pipeline.flow import motion, warp
-from pipeline.grain import measure_grain
+from pipeline.composite import change_mask, composite
+from pipeline.flow import warp
 from pipeline.photo import Photo
 from pipeline.settings import CompositeSettings
-from tests.conftest import smooth_picture
-
-SIZE = 128
-
-
-def textured(height: int, width: int, *, level: float = 12.0, seed: int = 0) -> np.ndarray:
-    """Make a picture (H, W, 3) uint8 with structure down to single pixels."""
-    rng = np.random.default_rng(seed)
-    fine = rng.normal(0, level, (height, width, 1))
-    for sigma in (4, 9):
-        coarse = cv2.GaussianBlur(rng.normal(0, 1, (height, width)), (0, 0), sigma)
-        fine = fine + (coarse / coarse.std() * 20)[..., None]
-    return np.clip(smooth_picture(height, width) * 0.4 + 70 + fine, 0, 255).astype(np.uint8)
-
-
-def placed(scale: float, x: float, y: float, *, degrees: float = 0.0, size: int = SIZE) -> Alignment:
-    """Return a crop of that scale and roll around (x, y) of its photo."""
-    angle = np.deg2rad(degrees)
-    linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    origin = np.array([x, y]) - linear @ np.full(2, (size - 1) / 2)
-    return Alignment(np.hstack([linear, origin[:, None]]), size)
-
-
-def seen(photo: Photo, frame: Alignment) -> np.ndarray:
-    """Return the crop as a perfect generator would show it."""
-    from pipeline.align import cut
-
-    return cut(photo.pixels, frame)
-
-
-def bulge(size: int, shift: float) -> np.ndarray:
-    """Return a flow (size, size, 2) that moves the middle by `shift` pixels to the right, and the border not."""
-    y, x = np.mgrid[:size, :size] / (size - 1) - 0.5
-    flow = np.zeros((size, size, 2), np.float32)
-    flow[..., 0] = -shift * np.exp(-(x**2 + y**2) / 0.03)
-    return flow
+from tests.pipeline.crops import SIZE, bulge, edit, placed, seen, textured
 
 
 def test_nothing_changes_without_a_change():
@@ -145,30 +106,6 @@ def test_change_is_connected():
     assert not mask[85:, :].any()
 
 
-@pytest.mark.parametrize(
-    ("scale", "x", "y"), [(1.5, 10, 60), (1.5, 199, 199), (0.3, 100, 100), (2.0, 100, 100)], ids=str
-)
-def test_faces_at_the_border_and_small_ones(scale, x, y):
-    photo = Photo(pixels=textured(200, 200))
-    frame = placed(scale, x, y, degrees=10)
-    crop = seen(photo, frame)
-    patch = composite(photo, frame, crop, warp(crop, bulge(SIZE, 10.0)))
-    got = patch.on(photo.pixels)
-    assert got.shape == photo.pixels.shape
-    assert (got != photo.pixels).any()
-    mask = patch.whole_mask(200, 200)
-    assert np.array_equal(got[mask == 0], photo.pixels[mask == 0])
-
-
-def test_sides_at_the_photos_border_need_no_fading():
-    photo = Photo(pixels=textured(256, 400))
-    frame = placed(2.0, 127.5, 127.5)  # fills the photo's height, and touches its left border
-    free = room(photo, frame, feather=6)
-    assert free[[0, -1], 64] == pytest.approx(1)
-    assert free[64, 0] == pytest.approx(1)
-    assert free[64, -1] == 0
-
-
 def test_paste_takes_the_generators_pixels():
     photo = Photo(pixels=textured(300, 300))
     frame = placed(2.0, 150, 150)
@@ -209,33 +146,6 @@ def test_grain_is_matched_where_the_generator_paints():
     assert stds[False] < 0.3 * wanted
 
 
-def test_grain_is_measured_in_the_smooth_parts():
-    rng = np.random.default_rng(1)
-    level = 5.0
-    pixels = np.clip(np.full((256, 256, 3), 128) + rng.normal(0, level, (256, 256, 1)), 0, 255)
-    pixels[:, 160:] = textured(256, 96, level=50)
-    grain = measure_grain(pixels.astype(np.uint8))
-    made = grain.make(200, 200, rng)
-    assert made.std() == pytest.approx(level, rel=0.3)
-
-
-def test_two_edits_side_by_side_keep_each_other():
-    photo = Photo(pixels=textured(300, 420))
-    frames = placed(2.0, 150, 150), placed(2.0, 270, 150)  # they overlap by half
-    first = composite(photo, frames[0], *_edit(photo, frames[0]))
-    once = Photo(pixels=first.on(photo.pixels))
-    second = composite(once, frames[1], *_edit(once, frames[1]))
-    twice = second.on(once.pixels)
-    only_first = (first.whole_mask(300, 420) > 0) & (second.whole_mask(300, 420) == 0)
-    assert np.array_equal(twice[only_first], once.pixels[only_first])
-    assert (twice[only_first] != photo.pixels[only_first]).any()
-
-
-def _edit(photo: Photo, frame: Alignment) -> tuple[np.ndarray, np.ndarray]:
-    crop = seen(photo, frame)
-    return crop, warp(crop, bulge(SIZE, 6.0))
-
-
 def test_a_grey_photo_stays_grey():
     grey = np.repeat(textured(300, 300)[..., :1], 3, axis=2)
     photo = Photo(pixels=grey, grey=True)
@@ -246,35 +156,16 @@ def test_a_grey_photo_stays_grey():
     assert got.mean() > grey.mean() + 5
 
 
-def test_memory_follows_the_face_not_the_photo():
-    photo = Photo(pixels=np.broadcast_to(np.uint8(120), (10_000, 10_000, 3)))
-    frame = placed(2.0, 5000, 4000)
-    crop = np.full((SIZE, SIZE, 3), 120, np.float32)
-    tracemalloc.start()
-    patch = composite(photo, frame, crop, crop + bulge(SIZE, 40.0)[..., :1])
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert patch.mask.any()
-    assert peak < 60e6  # a mask of the whole photo alone would be 100 million pixels
-
-
-def test_large_faces_are_painted_in_bands_that_fit():
-    photo = Photo(pixels=textured(900, 900, level=4.0))
-    frame = placed(6.0, 450, 450)
-    crop = seen(photo, frame)
-    got = composite(photo, frame, crop, warp(crop, bulge(SIZE, 5.0)), CompositeSettings(match_grain=False))
-    rows = np.abs(np.diff(got.on(photo.pixels).astype(float), axis=0)).mean(axis=(1, 2))
-    # No row stands out where bands of 256 rows meet.
-    assert rows.max() < 1.3 * np.median(rows)
-
-
-def test_flow_finds_a_known_motion():
-    picture = textured(SIZE, SIZE, level=2.0).astype(np.float32)
-    wanted = bulge(SIZE, 5.0)
-    flow, trust = motion(picture, warp(picture, wanted))
-    middle = (slice(40, 88), slice(40, 88))
-    assert np.abs(flow - wanted)[middle].mean() < 0.5
-    assert trust[middle].mean() > 0.7
-    flow, trust = motion(picture, picture)
-    assert np.abs(flow).max() < 0.05
-    assert trust.min() > 0.8
+def test_sixteen_bits_stay_sixteen():
+    """Where nothing changes, with the bits that eight cannot hold; where it does, by as much as in eight."""
+    shallow = textured(300, 300)
+    noise = np.random.default_rng(0).integers(-128, 128, shallow.shape)
+    deep = np.clip(shallow.astype(int) * 257 + noise, 0, 65535).astype(np.uint16)
+    frame = placed(2.0, 150, 150)
+    crops = edit(Photo(pixels=shallow), frame)
+    wanted = composite(Photo(pixels=shallow), frame, *crops).on(shallow).astype(float)
+    patch = composite(Photo(pixels=deep), frame, *crops)
+    got, mask = patch.on(deep), patch.whole_mask(300, 300)
+    assert got.dtype == np.uint16
+    assert np.array_equal(got[mask == 0], deep[mask == 0])
+    assert np.abs(got / 257 - wanted).max() <= 1
