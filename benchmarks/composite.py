@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from inversion import perceptual
 from inversion.inversion import invert
-from inversion.perceptual import Lpips
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.align import Alignment, center_frame
 from pipeline.composite import composite
@@ -27,6 +26,7 @@ from pipeline.settings import CompositeSettings
 from pipeline.tensors import Crop, to_array, to_tensor
 from weights.compute import has_native_bfloat16
 from weights.load import load_generator
+from weights.perceptual import Lpips
 from weights.store import Store
 
 Picture = NDArray[np.float32]
