@@ -70,9 +70,10 @@ class LossSettings:
             at 1.386 (ln 4) it has lost: lower this, or raise the discriminator's rate.
         adversarial_after: pictures seen before the adversarial loss comes in.
         ramp: pictures over which it comes in, there and after growing.
-        r1: gamma of the R1 penalty on the discriminator's gradients.
+        r1: gamma of the R1 penalty on the discriminator's gradients; more for larger pictures.
         r1_every: steps from one R1 penalty to the next.
-        new_alone: pictures after growing for which the generator's new blocks are trained alone.
+        new_alone: pictures after growing for which the generator's new blocks are trained alone, and without the
+            adversarial loss, which comes in anew afterwards.
         average: half-life in pictures of the averages of the networks' weights, which are what is exported.
     """
 

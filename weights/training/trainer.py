@@ -140,10 +140,11 @@ class Trainer:
     def adversarial(self) -> float:
         """The weight of the adversarial loss now; 0 before it comes in."""
         s, p = self.settings, self.progress
-        if p.seen < s.adversarial_after or not self.bank.enough:
+        # New blocks alone cannot follow a discriminator: they answered it with green teeth.
+        begin = max(s.adversarial_after, p.born + (s.new_alone if p.grown_from else 0))
+        if p.seen < begin or not self.bank.enough:
             return 0.0
-        since = p.seen + s.batch - max(s.adversarial_after, p.born)
-        return s.adversarial * min(1.0, since / max(1, s.ramp))
+        return s.adversarial * min(1.0, (p.seen + s.batch - begin) / max(1, s.ramp))
 
     def _set_trainable(self) -> None:
         alone = self.new_blocks_alone
