@@ -22,14 +22,14 @@ import pipeline.flow
 import pipeline.grain
 from benchmarks.items import Items
 from benchmarks.pairs import CPU, Pair, read_pairs, sources
-from inversion import perceptual
-from inversion.perceptual import Lpips
 from pipeline.align import Alignment, center_frame
 from pipeline.composite import composite
 from pipeline.photo import Photo
 from pipeline.settings import CompositeSettings
 from pipeline.tensors import Crop, to_tensor
+from weights import perceptual
 from weights.compute import has_native_bfloat16
+from weights.perceptual import Lpips
 from weights.store import Store
 
 Picture = NDArray[np.float32]

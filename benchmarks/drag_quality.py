@@ -28,10 +28,10 @@ from benchmarks.items import Items
 from drag.editor import DragResult, drag
 from drag.points import check_points
 from drag.settings import DragSettings, TrackerName
-from inversion.perceptual import Lpips
 from pipeline.tensors import to_array
 from weights.compute import resolve_dtype
 from weights.load import LoadedGenerator, load_generator
+from weights.perceptual import Lpips
 from weights.store import Store
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"

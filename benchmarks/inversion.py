@@ -29,11 +29,11 @@ from drag.landmarks import face_axes
 from drag.points import check_points
 from drag.settings import DragSettings
 from inversion.inversion import invert
-from inversion.perceptual import Lpips
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.tensors import to_array, to_tensor
 from weights.compute import has_native_bfloat16
 from weights.load import load_generator
+from weights.perceptual import Lpips
 from weights.store import Store
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"

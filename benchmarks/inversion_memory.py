@@ -34,11 +34,11 @@ def measure(mode: str, size: int, steps: int, dtype: str, threads: int) -> dict:
     import torch
 
     from inversion.inversion import invert
-    from inversion.perceptual import Lpips
     from inversion.settings import InversionSettings, TuningSettings
     from weights.compute import resolve_dtype
     from weights.generator import Generator, GeneratorConfig
     from weights.load import LoadedGenerator
+    from weights.perceptual import Lpips
     from weights.store import Store
 
     torch.set_num_threads(threads)

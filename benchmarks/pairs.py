@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inversion.inversion import Inversion, invert, read_inversion
-from inversion.perceptual import Lpips
 from inversion.project import LEARNING_RATE, Objective, ramp
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.tensors import Crop, to_array, to_tensor
 from weights.compute import has_native_bfloat16
 from weights.generator import Generator
 from weights.load import LoadedGenerator, load_generator
+from weights.perceptual import Lpips
 from weights.store import Store
 
 CPU = torch.device("cpu")

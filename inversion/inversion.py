@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inversion.perceptual import Lpips, Mixture
+from inversion.perceptual import Mixture
 from inversion.pivotal import tune, with_difference
 from inversion.project import Callback, Objective, project
 from inversion.settings import InversionSettings, TuningSettings
@@ -22,6 +22,7 @@ from weights.errors import InvalidFile, InvalidInput
 from weights.formats import native
 from weights.generator import Generator
 from weights.load import LoadedGenerator, better
+from weights.perceptual import Lpips
 
 VERSION = 1
 KIND = "photodrag-inversion"

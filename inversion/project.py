@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.func import functional_call
 
 from inversion.noise import noise_loss, noise_maps, normalise
-from inversion.perceptual import Lpips, Mixture
+from inversion.perceptual import Mixture
 from inversion.prior import PnSpace
 from inversion.settings import InversionSettings
 from weights.encoder import Encoder
 from weights.generator import Generator
+from weights.perceptual import Lpips
 
 LEARNING_RATE = 0.07  # in units of the generator's spread of w
 NOISE_LEARNING_RATE = 0.02

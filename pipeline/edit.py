@@ -20,7 +20,6 @@ from drag.points import Points
 from drag.regions import region_mask
 from drag.settings import DragSettings
 from inversion.inversion import Inversion, check_generator, doubt, invert
-from inversion.perceptual import Lpips
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.align import Alignment, center_frame, cut, ffhq_frame
 from pipeline.cache import InversionCache
@@ -34,6 +33,7 @@ from pipeline.subject import Aligned, Subject
 from pipeline.tensors import Crop, to_tensor
 from weights.compute import resolve_device, resolve_dtype
 from weights.load import LoadedGenerator, load_generator
+from weights.perceptual import Lpips
 from weights.store import Store
 
 Progress = Callable[[str, int, int, str], bool | None]

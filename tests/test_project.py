@@ -74,4 +74,5 @@ def test_wheel_works_outside_the_checkout(tmp_path):
     assert "Drag points of a photo" in out
     names = {path.relative_to(installed).as_posix() for path in installed.rglob("*") if path.is_file()}
     assert {"weights/catalog.toml", "weights/faces/README.md", "weights/faces/LICENSE", "pipeline/py.typed"} <= names
+    assert {"weights/training/__init__.py", "weights/training/__main__.py"} <= names
     assert not {name for name in names if name.startswith(("tests/", "benchmarks/"))}

@@ -63,8 +63,12 @@ class Trunk(nn.Module):
         self.blocks = nn.ModuleDict({str(r): ResidualBlock(channels[r], channels[r // 2]) for r in resolutions[:-1]})
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pictures (N, 3, size, size) -> features (N, C, 4, 4)."""
-        x = self.rgb[str(self.size)](x.contiguous(memory_format=torch.channels_last))
+        """Pictures (N, 3, size, size) -> features (N, C, 4, 4), in x's dtype."""
+        rgb: nn.Module = self.rgb[str(self.size)]
+        # In the parameters' dtype: oneDNN divides by zero in the bfloat16 gradient of a 1 x 1 convolution of 3
+        # channels at some sizes (8 pictures of 256 px on one thread), which ends the process.
+        whole = x.to(next(rgb.parameters()).dtype).contiguous(memory_format=torch.channels_last)
+        x = rgb(whole).to(x.dtype)
         for block in self.blocks.values():
             x = block(x)
         return x

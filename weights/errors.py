@@ -5,6 +5,7 @@
     ├── NoFace                no face in the photo, or not that many                     exit 3
     ├── WeightsMissing        weights that are not here and cannot be fetched            exit 4
     ├── InvalidFile           a file that is damaged, unsafe, or not what it should be   exit 1
+    ├── Diverged              a training whose loss is no number any more                exit 1
     └── Cancelled             somebody said stop                                         exit 130
 
 Each message is one sentence or two: what was wrong, what was got, and what to do.
@@ -39,6 +40,10 @@ class WeightsMissing(PhotodragError):
 
 class InvalidFile(PhotodragError):
     """A file that is damaged, unsafe to read, or not what its place asks for."""
+
+
+class Diverged(PhotodragError):
+    """A training that has left all sense: its loss is no number any more."""
 
 
 class Cancelled(PhotodragError):

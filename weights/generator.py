@@ -299,10 +299,14 @@ class SynthesisLayer(nn.Module):
         return modulation(self.affine(w), self.kernel(dtype).squared, dtype)
 
     def noise(self, mode: NoiseMode, n: int, dtype: torch.dtype, random: torch.Generator | None) -> Tensor | None:
-        """Return the scaled noise with the gain of the activation, (1 or N, 1, H, W), or None for none."""
+        """Return the scaled noise with the gain of the activation, (1 or N, 1, H, W), or None for none.
+
+        Where `functional_call` puts maps (N, 1, H, W) in the place of `noise_const`, each sample has its own: so a
+        compiled graph gets its noise from outside.
+        """
         if mode == "none":
             return None
-        noise = self.noise_const[None, None]
+        noise = self.noise_const.reshape(-1, 1, *self.noise_const.shape[-2:])
         if mode == "random":
             noise = torch.randn(n, 1, *self.noise_const.shape, generator=random, device=noise.device, dtype=noise.dtype)
         return (noise * self.noise_strength * SQRT2).to(dtype)
@@ -320,10 +324,11 @@ class SynthesisLayer(nn.Module):
         random: torch.Generator | None = None,
     ) -> Tensor:
         """x (N, in, H, W), w (N, w_dim) -> (N, out, H, W), twice the size where `up`; in x's dtype."""
-        scale, demodulation = self.modulation(w, x.dtype)
+        kernel = self.kernel(x.dtype)
+        scale, demodulation = modulation(self.affine(w), kernel.squared, x.dtype)
         noise = self.noise(noise_mode, len(x), x.dtype, random)
         taps = self.taps(x.dtype) if self.up else None
-        x = convolve(x * scale, self.kernel(x.dtype).weight, taps)
+        x = convolve(x * scale, kernel.weight, taps)
         return activate(x, demodulation, self.gained_bias(x.dtype), noise, self.conv_clamp)
 
 

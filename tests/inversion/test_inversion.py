@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from inversion.inversion import check_generator, doubt, invert, read_inversion
-from inversion.perceptual import Lpips
 from inversion.settings import InversionSettings, TuningSettings
 from tests.conftest import CPU, smooth_picture, tiny_generator
 from weights.errors import InvalidFile, InvalidInput
 from weights.formats import native
 from weights.load import load_generator
+from weights.perceptual import Lpips
 
 QUICK = InversionSettings(w_steps=2, steps=6, perceptual="alex")
 

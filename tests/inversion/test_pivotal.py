@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from inversion.perceptual import Lpips
 from inversion.pivotal import tune, with_difference
 from inversion.project import Objective
 from inversion.settings import InversionSettings, TuningSettings
 from tests.conftest import CPU, smooth_picture, tiny_generator, tiny_ws
+from weights.perceptual import Lpips
 
 
 @pytest.fixture(scope="module")

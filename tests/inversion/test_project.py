@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from inversion.perceptual import Lpips
 from inversion.project import project
 from inversion.settings import InversionSettings
 from tests.conftest import CPU, tiny_generator, tiny_ws
 from weights.encoder import Encoder
+from weights.perceptual import Lpips
 
 
 @pytest.fixture(scope="module")

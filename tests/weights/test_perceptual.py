@@ -3,10 +3,10 @@ import warnings
 import pytest
 import torch
 
-from inversion.perceptual import MAX_SIZE, Lpips, shrink
 from tests.conftest import CPU
 from weights.errors import InvalidFile
 from weights.formats.pickles import read_arrays
+from weights.perceptual import MAX_SIZE, Lpips, shrink
 
 
 def pictures(n, size, seed=0):
