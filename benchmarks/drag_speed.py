@@ -1,10 +1,10 @@
 """Seconds a step and memory of the drag, against the baseline, all in one run.
 
-    python -m benchmarks.drag_speed [--sizes 128 512 1024] [--handles 1 2 5 68] [--steps 7] [--quick]
+    python -m benchmarks.drag_speed [--sizes 128 512 1024] [--handles 1 2 5 68] [--steps 9] [--rounds 2]
 
 Each case runs in a process of its own, alternating with the baseline's of the same size, so that what the
 machine does beside is shared. Memory is the peak of the process above what it held after imports and the
-making of the network. Writes docs/results/drag-speed.md.
+making of the network. Writes docs/results/drag-speed.md, and a plot beside it.
 """
 
 import argparse
@@ -15,9 +15,31 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "drag-speed.md"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one engine in one case."""
+
+    size: int
+    handles: int
+    mask: bool
+    engine: str
+    seconds: float
+    faster: float
+    memory: float
+    share: float
+
+    def __str__(self) -> str:
+        """The row of the table."""
+        return (
+            f"| {self.size} | {self.handles} | {'yes' if self.mask else 'no'} | {self.engine} | {self.seconds:.3f} | "
+            f"{self.faster:.1f} | {self.memory:.0f} | {self.share:.2f} |"
+        )
 
 
 def measure(case: dict) -> dict:
@@ -95,16 +117,7 @@ def main() -> None:
         return
     kinds = [("baseline", "float32", False), ("engine", "float32", False), ("engine", "bfloat16", False)]
     kinds += [("engine", dtype, True) for dtype in ("float32", "bfloat16") if arguments.compile]
-    lines = [
-        "# Speed of the drag",
-        "",
-        "Written by `python -m benchmarks.drag_speed`. Medians over steps; ratios to the baseline (see",
-        "benchmarks/baseline.py) of the same row, measured in turns in the same run, on "
-        f"{arguments.threads} threads; absolute times hold for the machine they were taken on only.",
-        "",
-        "| size | handles | mask | engine | s a step | times faster | memory MB | share of memory |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for size, handles, mask in itertools.product(arguments.sizes, arguments.handles, (False, True)):
         seconds: dict = {kind: [] for kind in kinds}
         memory: dict = dict.fromkeys(kinds, 0.0)
@@ -120,13 +133,50 @@ def main() -> None:
         for kind in measured:
             s, m = statistics.median(seconds[kind]), memory[kind]
             name = kind[0] if kind[0] == "baseline" else kind[1] + (", compiled" if kind[2] else "")
-            lines.append(
-                f"| {size} | {handles} | {'yes' if mask else 'no'} | {name} | {s:.3f} | {base / s:.1f} | "
-                f"{m:.0f} | {m / base_memory:.2f} |"
-            )
-            print(lines[-1], flush=True)
+            rows.append(Row(size, handles, mask, name, s, base / s, m, m / base_memory))
+            print(rows[-1], flush=True)
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text("\n".join(lines) + "\n")
+    write(rows, arguments.threads)
+    draw(rows)
+
+
+def write(rows: list[Row], threads: int) -> None:
+    """Write the table."""
+    lines = [
+        "# Speed of the drag",
+        "",
+        "Written by `python -m benchmarks.drag_speed`. Medians over steps; ratios to the baseline (see",
+        "benchmarks/baseline.py) of the same size, handles and mask, measured in turns in the same run, on "
+        f"{threads} threads;",
+        "absolute times hold for the machine they were taken on only.",
+        "",
+        f"![times faster than the baseline]({RESULTS.with_suffix('.png').name})",
+        "",
+        "| size | handles | mask | engine | s a step | times faster | memory MB | share of memory |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    RESULTS.write_text("\n".join([*lines, *map(str, rows)]) + "\n")
+
+
+def draw(rows: list[Row]) -> None:
+    """Draw how many times faster the engine is, a panel for each size."""
+    import matplotlib.pyplot as plt
+
+    sizes = sorted({row.size for row in rows})
+    engines = list(dict.fromkeys(row.engine for row in rows if row.engine != "baseline"))
+    figure, panels = plt.subplots(1, len(sizes), figsize=(4 * len(sizes), 3.6), sharey=True, squeeze=False)
+    for panel, size in zip(panels[0], sizes, strict=True):
+        for (i, engine), mask in itertools.product(enumerate(engines), (False, True)):
+            of = [r for r in rows if (r.size, r.engine, r.mask) == (size, engine, mask)]
+            label = f"{engine}, {'mask' if mask else 'no mask'}"
+            style = {"color": f"C{i}", "linestyle": "--" if mask else "-", "marker": "o"}
+            panel.plot([str(r.handles) for r in of], [r.faster for r in of], label=label, **style)
+        panel.set(title=f"{size} px", xlabel="handles", yscale="log")
+        panel.grid(alpha=0.3, which="both")
+    panels[0, 0].set_ylabel("times faster than the baseline")
+    panels[0, 0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(RESULTS.with_suffix(".png"), dpi=90)
 
 
 if __name__ == "__main__":
