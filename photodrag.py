@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from drag.presets import Preset as Preset
     from drag.presets import read_presets as read_presets
     from drag.settings import DragSettings as DragSettings
-    from drag.settings import RetargetDragSettings as RetargetDragSettings
+    from drag.settings import LandmarkDragSettings as LandmarkDragSettings
     from inversion.settings import InversionSettings as InversionSettings
     from inversion.settings import TuningSettings as TuningSettings
     from pipeline.api import edit as edit
@@ -77,7 +77,7 @@ _HOMES = {
     "PointsFile": "drag.points_file",
     "Preset": "drag.presets",
     "Recipe": "pipeline.recipes",
-    "RetargetDragSettings": "drag.settings",
+    "LandmarkDragSettings": "drag.settings",
     "Store": "weights.store",
     "Subject": "pipeline.subject",
     "TuningSettings": "inversion.settings",

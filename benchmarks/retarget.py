@@ -24,7 +24,7 @@ from benchmarks.items import Items
 from drag.handles import choose, to_drags
 from drag.landmarks import Landmarks, face_axes, place
 from drag.presets import own_presets
-from drag.settings import DragSettings, RetargetDragSettings
+from drag.settings import DragSettings, LandmarkDragSettings
 from drag.shape import Shape, to_shape
 from inversion.inversion import Inversion
 from pipeline.align import Alignment
@@ -92,7 +92,7 @@ class Bench:
 
     def edit(self, subject: Subject, planned: Plan) -> Seen | None:
         """Make an edit; None where no face is seen after it."""
-        result = self.pipeline.edit(subject, planned.drags, mask=planned.regions or None)
+        result = self.pipeline.edit(subject, planned.drags, mask=planned.regions)
         return self.look(result, planned)
 
     def look(self, result: EditResult, planned: Plan) -> Seen | None:
@@ -173,10 +173,10 @@ def measure_sample(bench: Bench, number: int) -> dict | None:
     own = bench.pipeline.settings
     for name, drags, settings in (
         ("68 handles", every, DragSettings(steps=100)),
-        ("chosen handles", few, RetargetDragSettings()),
+        ("chosen handles", few, LandmarkDragSettings()),
     ):
         bench.pipeline.settings = EditSettings(drag=settings)
-        after = bench.observer.landmarks(bench.pipeline.edit(first, drags).edited)
+        after = bench.observer.landmarks(bench.pipeline.edit(first, drags, mask=()).edited)
         bench.pipeline.settings = own
         if after is None:
             return None
@@ -376,7 +376,7 @@ def main() -> None:
     until = time.monotonic() + arguments.minutes * 60
     torch.set_num_threads(arguments.threads)
     cache = InversionCache(arguments.cache) if arguments.cache else None
-    settings = EditSettings(drag=RetargetDragSettings())
+    settings = EditSettings(drag=LandmarkDragSettings())
     bench = Bench(Pipeline(settings, cache=cache))
     aligned = {}
     for path in sorted(arguments.faces.glob("*.jpg"))[:: arguments.every][: arguments.limit]:

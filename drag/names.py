@@ -1,4 +1,6 @@
-"""The names of face landmarks. This module imports nothing: the command line shows them."""
+"""The names of face landmarks. This module imports little: the command line shows them."""
+
+from collections.abc import Sequence
 
 NAMES: dict[str, tuple[int, ...]] = {
     "jaw-left": (4,),
@@ -34,3 +36,8 @@ NAMES: dict[str, tuple[int, ...]] = {
     "lip-bottom-inner": (66,),
 }
 """Each name's landmarks; the place is their mean."""
+
+
+def by_landmarks(drags: Sequence[str]) -> bool:
+    """Tell whether there are drags, as they are typed, and all have landmarks for handles, not places in pixels."""
+    return bool(drags) and not any("," in drag.partition(":")[0] for drag in drags)

@@ -20,13 +20,16 @@ _REGIONS: dict[Region, tuple[tuple[range, ...], float]] = {
 SOFTNESS = 6.0  # width of the edge, in percent of the distance between the eyes
 
 
-def region_mask(landmarks: Landmarks, region: Region, size: int) -> NDArray[np.float32]:
+def region_mask(
+    landmarks: Landmarks, region: Region, size: int, *, moved: Landmarks | None = None
+) -> NDArray[np.float32]:
     """Return the mask of a region: (size, size) float32, 1 where the picture may move, with a soft edge.
 
     Args:
         landmarks: (68, 2) in pixels of the crop.
         region: which part of the face.
         size: height and width of the crop.
+        moved: (68, 2), where the landmarks are to go; the mask holds both places and all between.
     """
     groups, reach = _REGIONS[region]
     along = face_axes(landmarks)[0]
@@ -38,6 +41,8 @@ def region_mask(landmarks: Landmarks, region: Region, size: int) -> NDArray[np.f
         if region == "face":  # the outline knows no forehead: mirror the brows' height above the eyes
             eyes = (place(landmarks, "eye-left") + place(landmarks, "eye-right")) / 2
             points = np.concatenate([points, points[17:27] + (points[17:27].mean(axis=0) - eyes)])
+        if moved is not None:
+            points = np.concatenate([points, moved[list(group)]])
         hull = cv2.convexHull(((points + 0.5) * scale - 0.5).round().astype(np.int32))
         cv2.fillConvexPoly(canvas, hull, 1)
     # Distances grow outward from the outline; the edge falls from 1 to 0 around `reach`.

@@ -13,7 +13,8 @@ class DragSettings:
     """How handles are dragged; the defaults are the paper's (section 3 and table of the supplement).
 
     Attributes:
-        steps: at most so many.
+        steps: at most so many at a stretch; landmarks that fell short are dragged on for another one, up to
+            `FaceSettings.corrections` times.
         rows: how many rows of W+ are optimised, from the coarsest.
         space: W+ moves each row by itself, W all of them alike.
         learning_rate: of Adam, in units of the generator's spread of w.
@@ -43,8 +44,9 @@ class DragSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetargetDragSettings(DragSettings):
-    """How landmarks are dragged by the dozen: many short ways, which the paper's tolerance would leave unmade.
+class LandmarkDragSettings(DragSettings):
+    """How landmarks are dragged, within the part of the face that is theirs: short ways, often by the dozen, which
+    the paper's tolerance would leave unmade.
 
     Attributes: see `DragSettings`; these defaults were compared in docs/retarget.md.
     """
@@ -55,6 +57,6 @@ class RetargetDragSettings(DragSettings):
     tolerance: float = 1.0
 
 
-def drag_defaults(*, retargeting: bool) -> DragSettings:
-    """Return the defaults for points that the user drags one by one, or for what retargeting asks for."""
-    return RetargetDragSettings() if retargeting else DragSettings()
+def drag_defaults(*, landmarks: bool) -> DragSettings:
+    """Return the defaults for landmarks, or those for points anywhere in the picture."""
+    return LandmarkDragSettings() if landmarks else DragSettings()

@@ -4,15 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from drag.landmarks import Drag, parse_drag
 from drag.points_file import PointsFile, read_points
 from drag.presets import parse_strength, read_presets
-from drag.settings import Part, Region
+from drag.settings import Part
 from pipeline.edit import EditResult, EditSettings, Pipeline, Progress
 from pipeline.photo import Photo, read_photo
+from pipeline.plan import Mask
 from pipeline.retarget import Request, plan
 from pipeline.subject import Subject
 from weights.errors import Cancelled, InvalidInput
@@ -25,7 +23,7 @@ def edit(
     photo: Photo | Subject | Path | str,
     drags: Sequence[Drag | str],
     *,
-    mask: NDArray[np.float32] | Region | None = None,
+    mask: Mask | None = None,
     settings: EditSettings | None = None,
     pipeline: Pipeline | None = None,
     progress: Progress | None = None,
@@ -36,7 +34,9 @@ def edit(
     Args:
         photo: a path, a photo, or a subject that `invert` made, which saves its inversion.
         drags: handles and targets, or what `parse_drag` makes them of: "mouth-left:-8%,-6%", "812,644:800,630".
-        mask: (H, W) float32 of the photo's size, 1 where it may move; or face, mouth, eyes, brows, nose or jaw.
+        mask: (H, W) float32 of the photo's size, 1 where it may move; face, mouth, eyes, brows, nose or jaw, or
+            several of them; () for the whole crop; None for the parts of the face whose landmarks are handles, or for
+            the whole crop where other points are.
         settings: see there; None for the defaults, or for those of `pipeline`.
         pipeline: whose networks to use; None to load them. Give it to make more than one edit.
         progress: told of each step: the stage, steps made, steps at most, a word on how it goes; False ends the
@@ -62,7 +62,7 @@ def retarget(
     preset_files: Sequence[Path | str] = (),
     points: PointsFile | Path | str | None = None,
     drags: Sequence[Drag | str] = (),
-    mask: NDArray[np.float32] | Region | None = None,
+    mask: Mask | None = None,
     settings: EditSettings | None = None,
     pipeline: Pipeline | None = None,
     progress: Progress | None = None,
@@ -80,7 +80,7 @@ def retarget(
         points: handles and targets, or the path of a JSON file with them; `EditResult.plan.points` are some.
         drags: as in `edit`.
         mask: as in `edit`; None for the regions that move.
-        settings: as in `edit`; where their `drag` is None, it has the defaults of `RetargetDragSettings`.
+        settings: as in `edit`.
         pipeline: as in `edit`.
         progress: as in `edit`.
         cancel: as in `edit`.

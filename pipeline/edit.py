@@ -48,7 +48,8 @@ class EditSettings:
         faces: see there, as of the others.
         inversion: likewise.
         tuning: likewise.
-        drag: None for the defaults that suit what is asked: `DragSettings`, or `RetargetDragSettings`.
+        drag: None for the defaults that suit what is asked: `LandmarkDragSettings`, or `DragSettings` where
+            points are dragged that are no landmarks.
         composite: likewise.
         compute: likewise.
     """
@@ -168,8 +169,9 @@ class Pipeline:
         Args:
             photo: to edit; or a subject that `prepare` made of one, which saves its inversion.
             drags: handles and targets; or a plan, or what makes one of the aligned photo.
-            mask: (H, W) float32 of the photo's size, 1 where it may move; or regions of the face; None for
-                what the plan says, or for everywhere.
+            mask: (H, W) float32 of the photo's size, 1 where it may move; or regions of the face, () for everywhere;
+                None for what the plan says: of drags, the parts of the face whose landmarks move, or everywhere
+                where other points do.
             progress: told of each step.
 
         Raises:
@@ -181,7 +183,7 @@ class Pipeline:
             aligned = photo if isinstance(photo, Aligned) else self.align(photo)
             plan = _planned(drags, aligned).masked(mask)
             points = aligned.points(list(plan.drags))
-            allowed = None if plan.allowed is None else aligned.mask(plan.allowed)
+            allowed = None if plan.allowed is None else aligned.mask(plan.allowed, plan.drags)
             settings = self.settings.drag or plan.settings
         # 2. Find the code that shows the crop.
         with _timed(seconds, "invert"):
@@ -372,7 +374,7 @@ class Pipeline:
 def _planned(drags: Sequence[Drag] | Plan | Planner, aligned: Aligned) -> Plan:
     if isinstance(drags, Plan):
         return drags
-    return drags(aligned) if callable(drags) else Plan(drags=tuple(drags))
+    return drags(aligned) if callable(drags) else Plan.of(drags)
 
 
 _STAGE = {"w": "invert", "w+": "invert", "tune": "tune"}

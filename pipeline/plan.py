@@ -1,6 +1,6 @@
 """What is dragged in a photo: a request, once the face is known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from drag.landmarks import Drag
 from drag.points_file import PointsFile
-from drag.settings import DragSettings, Region
+from drag.presets import numbers
+from drag.settings import DragSettings, Region, drag_defaults
+from drag.shape import PARTS
 from pipeline.subject import Aligned
 
 Mask = NDArray[np.float32] | Region | tuple[Region, ...]
@@ -33,6 +35,12 @@ class Plan:
     notes: tuple[str, ...] = ()
     settings: DragSettings = field(default_factory=DragSettings)
 
+    @classmethod
+    def of(cls, drags: Sequence[Drag]) -> "Plan":
+        """Return the plan of some drags: landmarks move within their parts of the face, other points anywhere."""
+        landmarks = all(isinstance(drag.handle, str) for drag in drags if not drag.anchor)
+        return cls(drags=tuple(drags), regions=parts_of(drags), settings=drag_defaults(landmarks=landmarks))
+
     @property
     def points(self) -> PointsFile:
         """The plan as a file, for other photos."""
@@ -50,6 +58,15 @@ class Plan:
         if isinstance(mask, str | tuple):
             return replace(self, regions=(mask,) if isinstance(mask, str) else mask, mask=None)
         return replace(self, regions=(), mask=mask)
+
+
+def parts_of(drags: Sequence[Drag]) -> tuple[Region, ...]:
+    """Return the parts of the face that drags move: those of their landmarks; none where another point moves."""
+    moving = [drag.handle for drag in drags if not drag.anchor]
+    moved = {number for handle in moving if isinstance(handle, str) for number in numbers(handle)}
+    if not all(isinstance(handle, str) for handle in moving):
+        return ()
+    return tuple(part for part, landmarks in PARTS.items() if moved & set(landmarks))
 
 
 Planner = Callable[[Aligned], Plan]

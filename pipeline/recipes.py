@@ -35,7 +35,8 @@ class Recipe:
         faces: likewise.
         inversion: likewise.
         tuning: likewise.
-        drag: None for the defaults that suit what is asked: `DragSettings`, or `RetargetDragSettings`.
+        drag: None for the defaults that suit what is asked: `LandmarkDragSettings`, or `DragSettings` where
+            points are dragged that are no landmarks.
         composite: likewise.
         compute: likewise.
     """
@@ -50,7 +51,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if cast("DragSettings | None", self.drag) is None:
-            object.__setattr__(self, "drag", drag_defaults(retargeting=self.edit.retargeting))
+            object.__setattr__(self, "drag", drag_defaults(landmarks=self.edit.landmarks))
 
     def settings(self) -> "EditSettings":
         """Return the settings as the pipeline takes them."""

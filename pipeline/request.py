@@ -10,12 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
+from drag.names import by_landmarks
 from drag.settings import Part, Region
 from weights.errors import InvalidInput
 
 if TYPE_CHECKING:
     from pipeline.plan import Mask
     from pipeline.retarget import Request
+
+NO_MASK = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +35,9 @@ class EditRequest:
         preset: NAME=STRENGTH, like smile=0.6; negative for the reverse; repeat it to mix. `photodrag presets` lists
             them.
         presets: a TOML file with presets of your own; repeat it for more.
-        mask: what may move: face, mouth, eyes, brows, nose or jaw; or a picture of the photo's size, painted
-            white there. Without it, the regions that --like, --preset or --points move, or the whole crop.
+        mask: what may move: face, mouth, eyes, brows, nose or jaw; a picture of the photo's size, painted white
+            there; or none, for the whole crop. Without it, the parts of the face that are asked to move, or the whole
+            crop for points in pixels and turns of the head.
     """
 
     drag: tuple[str, ...] = ()
@@ -46,9 +50,9 @@ class EditRequest:
     mask: str | None = None
 
     @property
-    def retargeting(self) -> bool:
-        """Whether more is asked than points typed one by one: it tells which defaults the drag has."""
-        return bool(self.points or self.like or self.preset)
+    def landmarks(self) -> bool:
+        """Whether landmarks are dragged, not points typed in pixels alone: it tells which defaults the drag has."""
+        return bool(self.points or self.like or self.preset) or by_landmarks(self.drag)
 
     def read(self) -> "Request":
         """Return the request with its files read: what `pipeline.retarget.plan` makes plans of.
@@ -63,7 +67,7 @@ class EditRequest:
         from pipeline.photo import read_photo
         from pipeline.retarget import Request, check_strength
 
-        if not (self.drag or self.retargeting):
+        if not (self.drag or self.points or self.like or self.preset):
             raise InvalidInput(
                 "There is nothing to drag: give at least one --drag HANDLE:TARGET, or else give --like OTHER, "
                 "--preset NAME=STRENGTH, or --points FILE."
@@ -88,24 +92,26 @@ class EditRequest:
         """Return the region that the mask names, or else (H, W) out of the file of that name; None for no mask."""
         from pipeline.photo import read_mask
 
-        if self.mask is None or self.mask in get_args(Region):
-            return cast("Region | None", self.mask)
-        return read_mask(Path(self.mask))
+        if self.mask == NO_MASK:
+            return ()
+        path = self._mask_file()
+        return cast("Region | None", self.mask) if path is None else read_mask(path)
+
+    def _mask_file(self) -> Path | None:
+        named = self.mask is None or self.mask == NO_MASK or self.mask in get_args(Region)
+        return None if named else Path(cast("str", self.mask))
 
     def files(self) -> list[Path]:
         """Return the files that this request names, whose content counts as part of it."""
-        mask = None if self.mask is None or self.mask in get_args(Region) else Path(self.mask)
-        return [path for path in (mask, self.points, self.like, *self.presets) if path]
+        return [path for path in (self._mask_file(), self.points, self.like, *self.presets) if path]
 
     def moved(self, to: Callable[[Path], Path]) -> "EditRequest":
         """Return the request with other paths for its files, `to` of each one's own."""
-        mask = self.mask
-        if mask is not None and mask not in get_args(Region):
-            mask = str(to(Path(mask)))
+        mask = self._mask_file()
         return replace(
             self,
             points=self.points and to(self.points),
             like=self.like and to(self.like),
             presets=tuple(to(path) for path in self.presets),
-            mask=mask,
+            mask=self.mask if mask is None else str(to(mask)),
         )

@@ -16,7 +16,7 @@ from drag.shape import PARTS, Shape, ShapeModel, Shift, shape_model, to_shape
 from pipeline.edit import EditResult
 from pipeline.faces import Detector, choose_face
 from pipeline.photo import Photo
-from pipeline.plan import Mask
+from pipeline.plan import Mask, parts_of
 from pipeline.plan import Plan as Plan
 from pipeline.subject import Aligned
 from weights.errors import InvalidInput
@@ -51,7 +51,7 @@ class Request:
     def settings(self) -> DragSettings:
         """The defaults that its drag has."""
         retargeting = self.points is not None or self.like is not None or bool(self.presets)
-        return drag_defaults(retargeting=retargeting)
+        return drag_defaults(landmarks=True) if retargeting else Plan.of(self.drags).settings
 
     def seen(self, detector: Callable[[], Detector]) -> "Request":
         """Return the request with the landmarks of the photo whose expression is taken, where there is one.
@@ -103,13 +103,13 @@ def plan(aligned: Aligned, request: Request, *, model: ShapeModel | None = None)
 
 def _given(request: Request) -> tuple[list[Drag], set[Region], bool]:
     """Return the drags that are given one by one, the regions said to change with them, and whether all may."""
-    drags, regions = list(request.drags), set[Region]()
-    whole = any(not drag.anchor for drag in drags)
+    drags, regions = list(request.drags), set(parts_of(request.drags))
+    whole = not regions and any(not drag.anchor for drag in drags)
     if request.points:
         typed = {drag.handle for drag in drags}
         drags = [drag for drag in request.points.drags if drag.handle not in typed] + drags
-        regions = set(request.points.regions)
-        whole |= not regions
+        regions |= set(request.points.regions)
+        whole |= not request.points.regions
     return drags, regions, whole
 
 

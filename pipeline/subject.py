@@ -1,5 +1,6 @@
 """A photo made ready to be edited: its face in the generator's frame, inverted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from drag.landmarks import Drag
 from drag.points import Points, check_mask, check_points
+from drag.presets import numbers
 from drag.regions import region_mask
 from drag.settings import Region
 from inversion.inversion import Inversion
@@ -55,8 +57,12 @@ class Aligned:
             anchors=[drag.anchor for drag in drags],
         )
 
-    def mask(self, mask: NDArray[np.float32] | Region | tuple[Region, ...]) -> NDArray[np.float32]:
+    def mask(
+        self, mask: NDArray[np.float32] | Region | tuple[Region, ...], drags: Sequence[Drag] = ()
+    ) -> NDArray[np.float32]:
         """Bring a mask of the photo (H, W), or regions of the face, into the crop: (size, size), 1 may move.
+
+        Regions reach to where `drags` bring their landmarks.
 
         Raises:
             InvalidInput: it is not of the photo's size, or allows nothing to move; or there is no face.
@@ -68,7 +74,12 @@ class Aligned:
                 named = ", ".join(regions)
                 raise InvalidInput(f"The mask {named!r} needs a face: give a picture of the photo's size instead.")
             landmarks = self.alignment.to_crop(self.face.landmarks)
-            return np.max([region_mask(landmarks, region, size) for region in regions], axis=0)
+            moved = landmarks.copy()
+            for drag in drags:
+                if isinstance(drag.handle, str):
+                    handle, target = (self.alignment.to_crop(at[None]) for at in drag.resolve(self.face.landmarks))
+                    moved[numbers(drag.handle)] += target - handle
+            return np.max([region_mask(landmarks, region, size, moved=moved) for region in regions], axis=0)
         if mask.shape != (photo.height, photo.width):
             got = " x ".join(str(n) for n in mask.shape[::-1])
             raise InvalidInput(

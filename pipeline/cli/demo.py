@@ -27,8 +27,7 @@ def demo(*, output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("
     import skimage.data
 
     from drag.landmarks import parse_drag
-    from drag.settings import RetargetDragSettings
-    from pipeline.edit import EditSettings, Pipeline
+    from pipeline.edit import Pipeline
     from pipeline.photo import Photo, check_output, eight_bit, write_photo
     from pipeline.preview import side_by_side
     from pipeline.report import describe, summary
@@ -38,11 +37,8 @@ def demo(*, output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("
         check_output(path, overwrite=overwrite)
     before = Photo(pixels=skimage.data.astronaut())
     with console.bars() as bars:
-        # Within the mouth, and as presets are dragged: with the whole picture free to move, cheeks get stained.
-        settings = EditSettings(drag=RetargetDragSettings())
-        pipeline = Pipeline(settings, store=console.store(bars, offline=False))
-        drags = [parse_drag(text) for text in SMILE]
-        result = pipeline.edit(before, drags, mask=("mouth",), progress=bars.stage)
+        pipeline = Pipeline(store=console.store(bars, offline=False))
+        result = pipeline.edit(before, [parse_drag(text) for text in SMILE], progress=bars.stage)
     both = side_by_side([eight_bit(before.pixels), eight_bit(result.photo.pixels)])
     pictures = {"before": before, "after": result.photo, "side-by-side": result.photo.edited(both)}
     for name, path in paths.items():

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from cyclopts import App, ArgumentCollection, Group, Parameter, Token
 
-from drag.settings import DragSettings, RetargetDragSettings
+from drag.names import by_landmarks
+from drag.settings import DragSettings, LandmarkDragSettings
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.recipes import Recipe, read_tables, recipe_from
 from pipeline.request import EditRequest
@@ -50,14 +51,10 @@ def _with_parameters(kind: type, parameters: Mapping[str, Parameter], types: Map
 
 
 def _drag_defaults() -> dict[str, Parameter]:
-    """Return parameters that say in the help what retargeting has for a default, where it has another."""
-    plain, other = DragSettings(), RetargetDragSettings()
+    """Return parameters that say in the help what points in pixels have for a default, where they have another."""
+    plain, other = DragSettings(), LandmarkDragSettings()
     values = {f.name: (getattr(plain, f.name), getattr(other, f.name)) for f in fields(plain)}
-    return {
-        name: Parameter(show_default=f"{a}; with --like, --preset or --points {b}")
-        for name, (a, b) in values.items()
-        if a != b
-    }
+    return {name: Parameter(show_default=f"{b}; for --drag X,Y:X,Y {a}") for name, (a, b) in values.items() if a != b}
 
 
 FaceOptions = Annotated[FaceSettings, _options("Face", 1)]
@@ -152,15 +149,17 @@ def as_recipe(asked: Recipe) -> Recipe:
 
 
 def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Fill options that were not given with what the file of --recipe says, and then with what retargeting has."""
+    """Fill options that were not given with what the file of --recipe says, and then with what landmarks have."""
     chosen = next((a for a in arguments if a.name == "--recipe" and a.tokens), None)
     if chosen is not None:
         path = chosen.tokens[-1].value
         _fill(arguments, read_tables(Path(path)), source=path)
-    given = {argument.keys for argument in arguments if argument.tokens}
-    if given & {("edit", key) for key in ("points", "like", "preset")}:
-        values = {f.name: getattr(RetargetDragSettings(), f.name) for f in fields(RetargetDragSettings)}
-        _fill(arguments, {"drag": values}, source="retargeting")
+    given = {argument.keys: [token.value for token in argument.tokens] for argument in arguments if argument.tokens}
+    if given.keys() & {("edit", key) for key in ("points", "like", "preset")} or by_landmarks(
+        given.get(("edit", "drag"), [])
+    ):
+        values = {f.name: getattr(LandmarkDragSettings(), f.name) for f in fields(LandmarkDragSettings)}
+        _fill(arguments, {"drag": values}, source="landmarks")
 
 
 def _fill(arguments: ArgumentCollection, tables: Mapping[str, Mapping[str, Any]], *, source: str) -> None:

@@ -38,6 +38,16 @@ def test_every_part_lies_in_the_face(landmarks):
         assert (part * (1 - face)).sum() < 0.03 * part.sum()
 
 
+def test_a_region_reaches_to_where_its_landmarks_go(landmarks):
+    moved = landmarks.copy()
+    moved[8] += [0, 30]
+    before, after = region_mask(landmarks, "jaw", 128), region_mask(landmarks, "jaw", 128, moved=moved)
+    x, y = np.clip(moved[8].round().astype(int), 0, 127)
+    assert (before[y, x], after[y, x]) == (0, 1)
+    assert (after >= before).all()
+    assert np.array_equal(region_mask(landmarks, "mouth", 128, moved=moved), region_mask(landmarks, "mouth", 128))
+
+
 def test_the_edge_is_soft_and_scales_with_the_picture(landmarks):
     small, large = region_mask(landmarks, "mouth", 128), region_mask((landmarks + 0.5) * 4 - 0.5, "mouth", 512)
     averaged = large.reshape(128, 4, 128, 4).mean(axis=(1, 3))

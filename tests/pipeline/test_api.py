@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import photodrag
-from drag.settings import DragSettings, RetargetDragSettings
+from drag.settings import DragSettings, LandmarkDragSettings
 from inversion.settings import InversionSettings
 from pipeline.edit import EditSettings, Pipeline
 from pipeline.faces import make_detector
@@ -22,7 +22,7 @@ DOC = Path(__file__).parents[2] / "docs" / "python.md"
 FEW = {
     InversionSettings: {"w_steps": 2, "steps": 4, "perceptual": "alex"},
     DragSettings: {"steps": 3},
-    RetargetDragSettings: {"steps": 3},
+    LandmarkDragSettings: {"steps": 3},
     FaceSettings: {"corrections": 0},
 }
 
@@ -144,5 +144,5 @@ def test_the_drag_has_the_defaults_of_what_is_asked(photo, tiny_file):
 
     photodrag.edit(photo, points.drags, pipeline=pipeline, progress=progress)
     result = photodrag.retarget(photo, points=points, drags=["20,20:22,20"], pipeline=pipeline, progress=progress)
-    assert totals == [DragSettings().steps, RetargetDragSettings().steps]
+    assert totals == [DragSettings().steps, LandmarkDragSettings().steps]
     assert [str(drag) for drag in result.plan.drags] == ["30,30:36,30", "20,20:22,20"]

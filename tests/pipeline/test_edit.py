@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from drag.landmarks import parse_drag
-from drag.settings import DragSettings
+from drag.settings import DragSettings, LandmarkDragSettings
 from inversion.settings import InversionSettings
 from pipeline.edit import EditSettings, Pipeline
 from pipeline.faces import make_detector
 from pipeline.photo import Photo, decode_photo, encode_photo
+from pipeline.plan import Plan
 from pipeline.settings import ComputeSettings, FaceSettings
 from tests.conftest import SMILE, smooth_picture, tiny_generator
 from weights.errors import InvalidInput, NoFace
@@ -86,6 +87,23 @@ def test_a_mask_of_the_photo_keeps_what_it_covers(quick, store, astronaut):
     assert mouth[0].max() == 0
     with pytest.raises(InvalidInput, match="nothing to move"):
         aligned.mask(np.zeros((512, 512), np.float32))
+
+
+def test_landmarks_move_within_their_part_of_the_face():
+    def plan(*texts):
+        planned = Plan.of([parse_drag(text) for text in texts])
+        return planned.regions, planned.settings
+
+    assert plan("mouth-left:-8%,-6%", "chin:0%,0%", "9,9:9,9") == ((), DragSettings())
+    assert plan("mouth-left:-8%,-6%", "chin:0%,0%") == (("mouth",), LandmarkDragSettings())
+    assert plan("mouth-left:-8%,-6%", "#8:0%,4%", "eye-left:100,100") == (
+        ("mouth", "eyes", "jaw"),
+        LandmarkDragSettings(),
+    )
+    assert plan("100,100:10%,0%") == ((), DragSettings())
+    drags = [parse_drag("chin:0%,9%")]
+    assert Plan.of(drags).masked(()).allowed is None
+    assert Plan.of(drags).masked("face").allowed == ("face",)
 
 
 def test_errors_come_before_the_work(quick, store, astronaut):

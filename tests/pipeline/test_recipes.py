@@ -1,6 +1,6 @@
 import pytest
 
-from drag.settings import DragSettings, RetargetDragSettings
+from drag.settings import DragSettings, LandmarkDragSettings
 from inversion.settings import TuningSettings
 from pipeline.recipes import Recipe, format_recipe, read_recipe, recipe_from, write_recipe
 from pipeline.request import EditRequest
@@ -53,7 +53,7 @@ def test_retargeting_there_and_back(tmp_path):
         mask=str(here / "m.png"),
     )
     recipe = Recipe(edit=request)
-    assert recipe.drag == RetargetDragSettings()
+    assert recipe.drag == LandmarkDragSettings()
     write_recipe(recipe, tmp_path / "r.toml")
     assert read_recipe(tmp_path / "r.toml") == recipe
     assert request.files() == [here / name for name in ("m.png", "p.json", "like.jpg", "a.toml", "b.toml")]
@@ -66,9 +66,11 @@ def test_retargeting_there_and_back(tmp_path):
 
 def test_a_recipes_drag_has_the_defaults_of_what_it_asks():
     tables = {"drag": {"steps": 7}, "edit": {"preset": ["smile"]}}
-    assert recipe_from(tables, name="it").drag == RetargetDragSettings(steps=7)
+    assert recipe_from(tables, name="it").drag == LandmarkDragSettings(steps=7)
     assert recipe_from({"drag": {"steps": 7}}, name="it").drag == DragSettings(steps=7)
-    assert recipe_from({"edit": {"points": "p.json"}}, name="it").drag == RetargetDragSettings()
+    assert recipe_from({"edit": {"drag": ["1,2:3,4", "chin:0%,4%"]}}, name="it").drag == DragSettings()
+    assert recipe_from({"edit": {"drag": ["12:3,4", "chin:0%,4%"]}}, name="it").drag == LandmarkDragSettings()
+    assert recipe_from({"edit": {"points": "p.json"}}, name="it").drag == LandmarkDragSettings()
 
 
 def test_a_masks_path_lies_beside_the_recipe(tmp_path):
@@ -76,6 +78,8 @@ def test_a_masks_path_lies_beside_the_recipe(tmp_path):
     path.write_text('[edit]\ndrag = ["1,1:2,2"]\nmask = "m.png"\n')
     assert read_recipe(path).edit.mask == str(tmp_path / "m.png")
     write_recipe(read_recipe(path), tmp_path / "below" / "r.toml")
+    assert EditRequest(mask="none").files() == EditRequest(mask="mouth").files() == []
+    assert EditRequest(mask="none").moved(lambda path: tmp_path / path).mask == "none"
     assert read_recipe(tmp_path / "below" / "r.toml").edit.mask == str(tmp_path / "m.png")
 
 

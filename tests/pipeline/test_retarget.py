@@ -14,7 +14,7 @@ from PIL import Image
 from drag.landmarks import Drag, parse_drag
 from drag.points_file import PointsFile
 from drag.presets import own_presets
-from drag.settings import DragSettings, RetargetDragSettings
+from drag.settings import DragSettings, LandmarkDragSettings
 from drag.shape import PARTS, Pose, shape_model, to_shape
 from inversion.settings import InversionSettings
 from pipeline.align import Alignment
@@ -264,6 +264,8 @@ def test_every_command_takes_the_defaults_of_what_is_asked(cli, command, tmp_pat
     head = (command, tmp_path, *(("-o", tmp_path / "out") if command == "batch" else ()))
     for words in (
         ["--drag", "1,1:2,2", "--drag", "3,3:4,4"],
+        ["--drag", "chin:0%,4%", "--drag", "3,3:4,4"],
+        ["--drag", "chin:0%,4%", "--drag", "#30:3,4", "--mask", "none", "--steps", "9"],
         ["--preset", "smile", "--preset", "tilt=0.5", "--presets", "a.toml", "--steps", "5"],
         ["--like", "b.jpg", "--region", "mouth", "--region", "pose", "--strength", "0.5"],
         ["--points", "p.json", "--mask", "face", "--mask-weight", "20"],
@@ -272,13 +274,17 @@ def test_every_command_takes_the_defaults_of_what_is_asked(cli, command, tmp_pat
         assert cli(*head, *words)[0] == 0
     assert [recipe.drag for recipe in asked] == [
         DragSettings(),
-        RetargetDragSettings(steps=5),
-        RetargetDragSettings(),
-        RetargetDragSettings(mask_weight=20),
-        RetargetDragSettings(mask_weight=7),
+        DragSettings(),
+        LandmarkDragSettings(steps=9),
+        LandmarkDragSettings(steps=5),
+        LandmarkDragSettings(),
+        LandmarkDragSettings(mask_weight=20),
+        LandmarkDragSettings(mask_weight=7),
     ]
     assert [recipe.edit for recipe in asked] == [
         EditRequest(drag=("1,1:2,2", "3,3:4,4")),
+        EditRequest(drag=("chin:0%,4%", "3,3:4,4")),
+        EditRequest(drag=("chin:0%,4%", "#30:3,4"), mask="none"),
         EditRequest(preset=("smile", "tilt=0.5"), presets=(Path("a.toml"),)),
         EditRequest(like=Path("b.jpg"), region=("mouth", "pose"), strength=0.5),
         EditRequest(points=Path("p.json"), mask="face"),
@@ -286,8 +292,8 @@ def test_every_command_takes_the_defaults_of_what_is_asked(cli, command, tmp_pat
     ]
     _, out, _ = cli(command, "--help")
     shown = " ".join(out.replace("│", " ").split())
-    for plain, retargeting in ((300, 60), (0.003, 0.0035)):
-        assert f"[default: {plain}; with --like, --preset or --points {retargeting}]" in shown
+    for plain, landmarks in ((300, 60), (0.003, 0.0035)):
+        assert f"[default: {landmarks}; for --drag X,Y:X,Y {plain}]" in shown
     assert (" --drag STR" in shown, " --preset STR" in shown) == (command != "retarget", command != "edit")
 
 
@@ -295,6 +301,9 @@ def test_a_mask_takes_the_place_of_the_regions(subject):
     request = Request(presets=((SMILE, 0.5),))
     assert plan(subject, request).allowed == ("mouth",)
     assert plan(subject, replace(request, mask="face")).allowed == ("face",)
+    assert plan(subject, replace(request, mask=())).allowed is None
+    assert plan(subject, replace(request, drags=(parse_drag("chin:0%,4%"),))).allowed == ("jaw", "mouth")
+    assert plan(subject, replace(request, drags=(parse_drag("99,99:98,98"),))).allowed is None
     allowed = np.ones((512, 512), np.float32)
     planned = plan(subject, replace(request, mask=allowed))
     assert planned.allowed is allowed
@@ -310,11 +319,11 @@ def test_drags_go_before_points_and_presets(subject):
     assert named["mouth-left"] == "mouth-left:3%,0%"
     assert named["chin"] == "chin:0%,3%"
     assert named["mouth-right"] == "mouth-right:5%,-4.5%"
-    assert planned.regions == ()
+    assert planned.regions == ("mouth",)
     assert plan(subject, Request(drags=drags[1:], points=points)).regions == ("mouth",)
-    # Drags alone stay as they are, in their order, and are no retargeting.
+    # Drags alone stay as they are, in their order.
     alone = plan(subject, Request(drags=drags[::-1]))
-    assert (alone.drags, alone.regions, alone.settings) == (drags[::-1], (), DragSettings())
+    assert (alone.drags, alone.regions, alone.settings) == (drags[::-1], ("mouth",), LandmarkDragSettings())
     with pytest.raises(TypeError, match="seen"):
         plan(subject, Request(like=subject.photo))
 
@@ -377,7 +386,7 @@ def test_presets_are_listed_and_drawn(cli, tmp_path):
 
 def test_a_sheet_of_a_photo_from_stdin(cli, photo, tmp_path, monkeypatch):
     for kind, few in (
-        (RetargetDragSettings, {"steps": 4}),
+        (LandmarkDragSettings, {"steps": 4}),
         (InversionSettings, {"w_steps": 1, "steps": 2, "perceptual": "alex"}),
         (FaceSettings, {"corrections": 0}),
     ):
