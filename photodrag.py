@@ -108,3 +108,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'photodrag' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+if __name__ == "__main__":
+    main()

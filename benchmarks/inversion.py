@@ -38,18 +38,20 @@ from weights.store import Store
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
-PLAIN = InversionSettings(patience=0)
+PLAIN = InversionSettings(patience=0, w_steps=20, steps=100)
+UNTUNED = TuningSettings(tune=False)
 CASES: dict[str, tuple[InversionSettings, TuningSettings, bool]] = {
-    "encoder only": (replace(PLAIN, w_steps=0, steps=0), TuningSettings(), True),
-    "W": (replace(PLAIN, space="w", w_steps=120), TuningSettings(), True),
-    "W+, no prior": (replace(PLAIN, prior="none"), TuningSettings(), True),
-    "W+, pull to W": (PLAIN, TuningSettings(), True),
-    "W+, strong pull to W": (replace(PLAIN, pull=0.3), TuningSettings(), True),
-    "W+, P_N": (replace(PLAIN, prior="pn", pull=0.01), TuningSettings(), True),
-    "W+, mean w start": (PLAIN, TuningSettings(), False),
+    "encoder only": (replace(PLAIN, w_steps=0, steps=0), UNTUNED, True),
+    "W": (replace(PLAIN, space="w", w_steps=120), UNTUNED, True),
+    "W+, no prior": (replace(PLAIN, prior="none"), UNTUNED, True),
+    "W+, pull to W": (PLAIN, UNTUNED, True),
+    "W+, strong pull to W": (replace(PLAIN, pull=0.3), UNTUNED, True),
+    "W+, P_N": (replace(PLAIN, prior="pn", pull=0.01), UNTUNED, True),
+    "W+, mean w start": (replace(PLAIN, w_steps=10), UNTUNED, False),
     "W, tuned": (replace(PLAIN, space="w", w_steps=60), TuningSettings(tune=True, steps=150), True),
     "W+, tuned by vgg alone": (PLAIN, TuningSettings(tune=True, steps=100, texture=0), True),
     "W+, tuned": (PLAIN, TuningSettings(tune=True, steps=100), True),
+    "default": (InversionSettings(), TuningSettings(), True),
 }
 
 
@@ -237,7 +239,9 @@ def report(bench: Bench, kept: Path, names: list[str], crops: NDArray[np.float32
     lines += [
         "",
         *report_start(kept, names),
-        f"Peak memory of the process: {peak:.0f} MB. The sheet shows the crops and a row for each case, in order.",
+        f"Peak memory of the process: {peak:.0f} MB. Cases were measured on different days of a machine under other",
+        "load: seconds of different rows cannot be compared, steps can. The sheet shows the crops and a row for each",
+        "case, in order.",
         "",
         f"![loss]({output.stem}.png)",
         "",

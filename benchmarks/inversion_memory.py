@@ -58,7 +58,7 @@ def measure(mode: str, size: int, steps: int, dtype: str, threads: int) -> dict:
         torch.rand(1, 3, size, size) * 2 - 1,
         lpips=Lpips(settings.get("perceptual", "vgg"), store=store, device=device, dtype=convolutions),
         settings=InversionSettings(**{"w_steps": 1, "steps": steps} | settings),
-        tuning=TuningSettings(**{"steps": steps, "enough": 0.0} | tuning),
+        tuning=TuningSettings(**{"tune": False, "steps": steps, "enough": 0.0} | tuning),
         texture=Lpips("alex", store=store, device=device, dtype=convolutions) if tuning else None,
         dtype=convolutions,
         callback=lambda step: marks.append(time.perf_counter()) or None,

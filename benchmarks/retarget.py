@@ -149,6 +149,7 @@ class Bench:
                     generator=generator.name,
                     generator_sha256=generator.sha256,
                     loss=0.0,
+                    pivot_loss=0.0,
                     steps={},
                     completed=True,
                     settings={},

@@ -24,7 +24,7 @@ from weights.generator import Generator
 from weights.load import LoadedGenerator, better
 from weights.perceptual import Lpips
 
-VERSION = 1
+VERSION = 2
 KIND = "photodrag-inversion"
 FAR = 1.5  # times the usual loss; beyond, a face is one that the generator cannot show
 
@@ -39,6 +39,7 @@ class Inversion:
         generator: name of the generator.
         generator_sha256: of its file.
         loss: LPIPS plus the weighted mean squared error, by the settings' backbone.
+        pivot_loss: likewise, before the tuning: how well the generator itself shows the crop.
         steps: made in each phase: `project`, `tune`.
         completed: False where a callback or the clock stopped it.
         settings: of the projection and of the tuning.
@@ -52,6 +53,7 @@ class Inversion:
     generator: str
     generator_sha256: str
     loss: float
+    pivot_loss: float
     steps: dict[str, int]
     completed: bool
     settings: dict[str, dict[str, object]]
@@ -137,7 +139,7 @@ def invert(
         crops: RGB (N, 3, size, size) in [-1, 1].
         lpips: of the settings' backbone.
         settings: of the projection; None for the defaults.
-        tuning: of the pivotal tuning; None for the defaults, which is none.
+        tuning: of the pivotal tuning; None for the defaults.
         texture: AlexNet's metric, where the tuning minds texture; None for none.
         weight: (1 or N, 1, size, size), mean 1, where the pictures count; None for everywhere alike.
         dtype: of the convolutions.
@@ -170,7 +172,8 @@ def invert(
     inversions = []
     completed = found.completed
     for i, w in enumerate(found.w):
-        difference, loss, steps = noise, float(found.loss[i]), {"project": found.steps}
+        difference, steps = noise, {"project": found.steps}
+        loss = pivot_loss = float(found.loss[i])
         if tuning.tune and completed:
             crop, its_weight = crops[i : i + 1], None if weight is None else weight[min(i, len(weight) - 1)][None]
             tuned = tune(
@@ -195,6 +198,7 @@ def invert(
                 generator=generator.name,
                 generator_sha256=generator.sha256,
                 loss=loss,
+                pivot_loss=pivot_loss,
                 steps=steps,
                 completed=completed,
                 settings={"inversion": dataclasses.asdict(settings), "tuning": dataclasses.asdict(tuning)},
@@ -206,17 +210,16 @@ def invert(
 def doubt(inversion: Inversion, generator: LoadedGenerator) -> str | None:
     """Say that a generator shows a face badly, in one sentence; None where it does not, or nobody knows.
 
-    Losses can be compared with the usual one where the settings that they depend on are the defaults, and
-    the generator was not tuned.
+    Losses can be compared with the usual one where the settings that they depend on are the defaults.
     """
     usual, plain = generator.usual_loss, dataclasses.asdict(InversionSettings())
     settings = inversion.settings.get("inversion", {})
     comparable = all(settings.get(key) == plain[key] for key in ("perceptual", "pixel_weight", "focus"))
-    if usual is None or inversion.difference or not comparable or inversion.loss <= FAR * usual:
+    if usual is None or not comparable or inversion.pivot_loss <= FAR * usual:
         return None
     larger = better(generator)
-    advice = f"`--generator {larger}` shows more" if larger else "--tune comes nearer"
+    advice = f"`--generator {larger}` shows more" if larger else "choose another with --generator"
     return (
-        f"The generator {inversion.generator} cannot show this face well (loss {inversion.loss:.2f}, where up to "
+        f"The generator {inversion.generator} cannot show this face well (loss {inversion.pivot_loss:.2f}, where up to "
         f"{usual:.2f} is usual), so the edit may look wrong: {advice}."
     )

@@ -20,6 +20,7 @@ from weights.perceptual import Lpips
 LEARNING_RATE = 0.07  # in units of the generator's spread of w
 NOISE_LEARNING_RATE = 0.02
 RAMP_UP, RAMP_DOWN = 0.05, 0.25  # shares of the steps
+WITHOUT_ENCODER = 8  # times as many steps in W
 NOISE, NOISE_END = 0.05, 0.75  # on w without an encoder: in units of the spread, until this share of the steps
 
 
@@ -126,7 +127,7 @@ def project(
     with torch.no_grad():
         w = network.mapping.w_avg.expand(len(crops), -1) if encoder is None else encoder(crops, dtype=dtype)
     noise = None if encoder else torch.Generator(w.device).manual_seed(seed)
-    w_steps = settings.w_steps * (1 if encoder else 4)
+    w_steps = settings.w_steps * (1 if encoder else WITHOUT_ENCODER)
     ws = search.run("w", w[:, None], w_steps, noise=noise).expand(-1, network.config.num_ws, -1)
     if settings.space == "w+" and search.completed:
         ws = search.run("w+", ws, settings.steps, prior=_prior(network, ws, spread, settings))

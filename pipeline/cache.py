@@ -3,6 +3,8 @@
 import hashlib
 import json
 import logging
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from inversion.inversion import Inversion, read_inversion
@@ -13,14 +15,18 @@ from weights.store import home
 _log = logging.getLogger(__name__)
 
 ENDING = ".inv.safetensors"
+LIMIT = 2_000_000_000  # bytes kept: some 150 inversions by the embedded generator, tuned
 
 
 class InversionCache:
-    """A folder of inversions, each under the hash of its crop, generator and settings."""
+    """A folder of inversions, each under the hash of its crop, generator and settings.
 
-    def __init__(self, folder: Path | None = None) -> None:
+    It holds no more than `limit` bytes: those that were not used for longest go first.
+    """
+
+    def __init__(self, folder: Path | None = None, *, limit: int = LIMIT) -> None:
         """Use `folder`; None for the one in the cache folder of the project."""
-        self.folder = folder or home() / "inversions"
+        self.folder, self.limit = folder or home() / "inversions", limit
 
     @staticmethod
     def key(crop: Crop, **made_with: object) -> str:
@@ -36,6 +42,8 @@ class InversionCache:
             return None
         try:
             kept = read_inversion(path)
+            with suppress(OSError):  # another process may have removed it
+                os.utime(path)
             _log.info("the inversion is kept in %s", path)
             return kept
         except InvalidFile:
@@ -43,12 +51,17 @@ class InversionCache:
             return None
 
     def put(self, key: str, inversion: Inversion) -> None:
-        """Keep an inversion."""
+        """Keep an inversion, and let go of old ones beyond the limit."""
         inversion.write(self._path(key))
+        kept = 0
+        for path, size in self._sizes():
+            kept += size
+            if kept > self.limit and path != self._path(key):
+                path.unlink(missing_ok=True)
 
     def paths(self) -> list[Path]:
-        """Return the files kept, the newest first."""
-        return sorted(self.folder.glob(f"*{ENDING}"), key=lambda path: path.stat().st_mtime, reverse=True)
+        """Return the files kept, the one used last first."""
+        return [path for path, _ in self._sizes()]
 
     def clear(self) -> int:
         """Remove all and return how many there were."""
@@ -56,6 +69,15 @@ class InversionCache:
         for path in paths:
             path.unlink(missing_ok=True)
         return len(paths)
+
+    def _sizes(self) -> list[tuple[Path, int]]:
+        """Return files and their bytes, the one used last first; another process may be removing them."""
+        found = []
+        for path in self.folder.glob(f"*{ENDING}"):
+            with suppress(FileNotFoundError):
+                stat = path.stat()
+                found.append((stat.st_mtime_ns, path, stat.st_size))
+        return [(path, size) for _, path, size in sorted(found, reverse=True)]
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{ENDING}"

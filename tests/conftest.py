@@ -10,7 +10,7 @@ import torch
 
 from drag.landmarks import parse_drag
 from drag.settings import DragSettings
-from inversion.settings import InversionSettings
+from inversion.settings import TuningSettings
 from pipeline.edit import EditResult, EditSettings, Pipeline
 from pipeline.photo import Photo
 from weights.formats import native
@@ -76,7 +76,7 @@ SMILE = ("mouth-left:-8%,-6%", "mouth-right:8%,-6%")
 @pytest.fixture(scope="session")
 def quick() -> EditSettings:
     """Settings for an edit in seconds."""
-    return EditSettings(inversion=InversionSettings(w_steps=10, steps=40), drag=DragSettings(steps=80))
+    return EditSettings(tuning=TuningSettings(tune=False), drag=DragSettings(steps=80))
 
 
 @pytest.fixture(scope="session")

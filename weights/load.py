@@ -21,7 +21,7 @@ Frame = Literal["ffhq", "center"]
 
 FACES = Path(__file__).with_name("faces")
 EMBEDDED = "faces-128"
-EMBEDDED_USUAL_LOSS = 0.18  # docs/results/inversion.md, 40 held-out faces
+EMBEDDED_USUAL_LOSS = 0.25  # of the pivots of 40 held-out faces, in the case "default" of benchmarks/inversion.py
 
 
 @dataclass(frozen=True, kw_only=True)

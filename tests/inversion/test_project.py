@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from inversion.project import project
+from inversion.project import WITHOUT_ENCODER, project
 from inversion.settings import InversionSettings
 from tests.conftest import CPU, tiny_generator, tiny_ws
 from weights.encoder import Encoder
@@ -52,7 +52,7 @@ def test_the_loss_falls_for_each_crop(network, crops, lpips):
     assert torch.allclose(network.synthesis(result.w), result.images)
     expected = lpips(result.images, crops) + (result.images - crops).square().mean(dim=[1, 2, 3])
     assert torch.allclose(result.loss, expected, rtol=1e-4)
-    assert (result.steps, result.completed) == (4 * 5 + 30, True)
+    assert (result.steps, result.completed) == (WITHOUT_ENCODER * 5 + 30, True)
 
 
 def test_w_keeps_its_rows_alike_and_w_plus_shows_more(network, crops, lpips):
@@ -91,7 +91,7 @@ def test_a_callback_stops_with_the_best_so_far(network, crops, lpips):
     seen = []
     result = invert(network, crops, lpips, callback=lambda step: seen.append(step) or len(seen) < 7)
     assert (result.steps, result.completed) == (7, False)
-    assert [(s.phase, s.index, s.total) for s in seen] == [("w", i, 20) for i in range(7)]
+    assert [(s.phase, s.index, s.total) for s in seen] == [("w", i, WITHOUT_ENCODER * 5) for i in range(7)]
     assert float(result.loss.mean()) <= min(s.loss for s in seen) + 1e-4
 
 

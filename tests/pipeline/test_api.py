@@ -10,7 +10,7 @@ from PIL import Image
 
 import photodrag
 from drag.settings import DragSettings, LandmarkDragSettings
-from inversion.settings import InversionSettings
+from inversion.settings import InversionSettings, TuningSettings
 from pipeline.edit import EditSettings, Pipeline
 from pipeline.faces import make_detector
 from pipeline.photo import Photo, write_photo
@@ -21,6 +21,7 @@ from weights.errors import Cancelled, InvalidInput
 DOC = Path(__file__).parents[2] / "docs" / "python.md"
 FEW = {
     InversionSettings: {"w_steps": 2, "steps": 4, "perceptual": "alex"},
+    TuningSettings: {"steps": 2},
     DragSettings: {"steps": 3},
     LandmarkDragSettings: {"steps": 3},
     FaceSettings: {"corrections": 0},
@@ -31,6 +32,7 @@ FEW = {
 def settings(tiny_file):
     return EditSettings(
         inversion=InversionSettings(w_steps=1, steps=2, perceptual="alex"),
+        tuning=TuningSettings(steps=1),
         drag=DragSettings(steps=4),
         compute=ComputeSettings(generator=str(tiny_file)),
     )
@@ -131,6 +133,7 @@ def test_the_drag_has_the_defaults_of_what_is_asked(photo, tiny_file):
     pipeline = Pipeline(
         EditSettings(
             inversion=InversionSettings(w_steps=1, steps=1, perceptual="alex"),
+            tuning=TuningSettings(tune=False),
             compute=ComputeSettings(generator=str(tiny_file)),
         )
     )

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from drag.settings import DragSettings
-from inversion.settings import InversionSettings
+from inversion.settings import InversionSettings, TuningSettings
 from pipeline.batch import BatchSettings, _Editor, find_photos, output_name, plan, run_batch
 from pipeline.cli import console
 from pipeline.cli.app import run
@@ -34,6 +34,7 @@ def recipe(tiny_file):
     return Recipe(
         edit=EditRequest(drag=("20,20:24,20",)),
         inversion=InversionSettings(w_steps=1, steps=1, perceptual="alex"),
+        tuning=TuningSettings(tune=False),
         drag=DragSettings(steps=2),
         compute=ComputeSettings(generator=str(tiny_file)),
     )
@@ -41,8 +42,8 @@ def recipe(tiny_file):
 
 @pytest.fixture
 def options(tiny_file):
-    words = "--drag 20,20:24,20 --invert-w-steps 1 --invert-steps 1 --invert-perceptual alex --steps 2 --generator"
-    return [*words.split(), str(tiny_file), "--no-cache"]
+    words = "--drag 20,20:24,20 --invert-w-steps 1 --invert-steps 1 --invert-perceptual alex --no-tune --steps 2"
+    return [*words.split(), "--generator", str(tiny_file), "--no-cache"]
 
 
 def make_folder(folder, count):

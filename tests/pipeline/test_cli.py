@@ -15,7 +15,7 @@ from pipeline.report import describe, succeeded
 from tests.conftest import SMILE
 
 INVERT = ["w-steps", "2", "steps", "8", "perceptual", "alex"]
-QUICK = [f"--invert-{word}" if i % 2 == 0 else word for i, word in enumerate(INVERT)] + ["--steps", "30"]
+QUICK = [f"--invert-{word}" if i % 2 == 0 else word for i, word in enumerate(INVERT)] + ["--no-tune", "--steps", "30"]
 
 
 def test_edit(cli, photo):
@@ -173,3 +173,10 @@ assert not heavy, heavy
     assert "edit" in result.stdout
     assert "mouth-left" in result.stdout
     assert "0.1.0" in result.stdout
+
+
+def test_the_module_is_the_command():
+    command = [sys.executable, "-m", "photodrag", "edit", "missing.jpg", "--drag", "1,1:2,2"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "missing.jpg" in result.stderr

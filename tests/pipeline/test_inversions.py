@@ -20,13 +20,13 @@ from tests.conftest import SMILE, smooth_picture
 from tests.pipeline.test_cli import INVERT, QUICK
 from weights.errors import InvalidFile, InvalidInput
 
-PLAIN = [f"--{word}" if i % 2 == 0 else word for i, word in enumerate(INVERT)]
+PLAIN = [f"--{word}" if i % 2 == 0 else word for i, word in enumerate(INVERT)] + ["--no-tune"]
 
 
 @pytest.fixture
 def inversion():
     return Inversion(
-        w=torch.zeros(1, 4, 8), difference={}, generator="g", generator_sha256="0", loss=0.5,
+        w=torch.zeros(1, 4, 8), difference={}, generator="g", generator_sha256="0", loss=0.5, pivot_loss=0.5,
         steps={"project": 1}, completed=True, settings={},
     )  # fmt: skip
 
@@ -45,6 +45,21 @@ def test_cache(tmp_path, inversion):
     assert sum(cache.get(key) is not None for key in keys[:2]) == 1
     assert cache.clear() == 1
     assert cache.paths() == []
+
+
+def test_the_cache_lets_go_of_what_was_not_used_for_longest(tmp_path, inversion):
+    InversionCache(tmp_path).put("a", inversion)
+    size = InversionCache(tmp_path).paths()[0].stat().st_size
+    cache = InversionCache(tmp_path, limit=2 * size + size // 2)
+    cache.put("b", inversion)
+    for age, key in ((30, "a"), (20, "b")):
+        path = tmp_path / f"{key}.inv.safetensors"
+        os.utime(path, ns=(0, path.stat().st_mtime_ns - age * 10**9))
+    assert cache.get("a") is not None
+    cache.put("c", inversion)
+    assert [cache.get(key) is not None for key in "abc"] == [True, False, True]
+    InversionCache(tmp_path, limit=0).put("d", inversion)
+    assert [path.name[0] for path in cache.paths()] == ["d"]
 
 
 def test_the_second_edit_skips_the_inversion(tmp_path, quick, store, astronaut, monkeypatch):
@@ -104,8 +119,7 @@ def test_several_photos_at_once(photo, astronaut, capsys):
 
 def test_invert_then_edit(photo, capsys):
     path = photo.with_name("me.inv.safetensors")
-    tuned = ["--tune", "--tune-steps", "2"]
-    assert run(["invert", str(photo), *PLAIN, *tuned, "--json"]) == 0
+    assert run(["invert", str(photo), *PLAIN[:-1], "--tune-steps", "2", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["output"] == str(path)
     assert told["steps"] == {"project": 10, "tune": 2}

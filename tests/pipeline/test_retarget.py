@@ -16,7 +16,7 @@ from drag.points_file import PointsFile
 from drag.presets import own_presets
 from drag.settings import DragSettings, LandmarkDragSettings
 from drag.shape import PARTS, Pose, shape_model, to_shape
-from inversion.settings import InversionSettings
+from inversion.settings import InversionSettings, TuningSettings
 from pipeline.align import Alignment
 from pipeline.batch import BatchResult
 from pipeline.cli.app import run
@@ -165,7 +165,7 @@ def test_drawings():
     assert (sheet[10:14, 7:] == 255).all()
 
 
-QUICK = ["--invert-w-steps", "2", "--invert-steps", "8", "--invert-perceptual", "alex", "--steps", "30"]
+QUICK = ["--invert-w-steps", "2", "--invert-steps", "8", "--invert-perceptual", "alex", "--no-tune", "--steps", "30"]
 
 
 def test_retarget_and_again_from_its_recipe_and_its_points(cli, photo, tmp_path, monkeypatch):
@@ -388,6 +388,7 @@ def test_a_sheet_of_a_photo_from_stdin(cli, photo, tmp_path, monkeypatch):
     for kind, few in (
         (LandmarkDragSettings, {"steps": 4}),
         (InversionSettings, {"w_steps": 1, "steps": 2, "perceptual": "alex"}),
+        (TuningSettings, {"steps": 1}),
         (FaceSettings, {"corrections": 0}),
     ):
         for name, value in few.items():
