@@ -92,7 +92,7 @@ class Bench:
 
     def edit(self, subject: Subject, planned: Plan) -> Seen | None:
         """Make an edit; None where no face is seen after it."""
-        result = self.pipeline.edit(subject, planned.drags, mask=planned.regions)
+        result = self.pipeline.edit(subject, planned)
         return self.look(result, planned)
 
     def look(self, result: EditResult, planned: Plan) -> Seen | None:

@@ -127,8 +127,7 @@ def project(
     with torch.no_grad():
         w = network.mapping.w_avg.expand(len(crops), -1) if encoder is None else encoder(crops, dtype=dtype)
     noise = None if encoder else torch.Generator(w.device).manual_seed(seed)
-    w_steps = settings.w_steps * (1 if encoder else WITHOUT_ENCODER)
-    ws = search.run("w", w[:, None], w_steps, noise=noise).expand(-1, network.config.num_ws, -1)
+    ws = search.run("w", w[:, None], steps_in_w(settings, encoder), noise=noise).expand(-1, network.config.num_ws, -1)
     if settings.space == "w+" and search.completed:
         ws = search.run("w+", ws, settings.steps, prior=_prior(network, ws, spread, settings))
     with torch.no_grad():
@@ -136,6 +135,11 @@ def project(
         loss = search.objective(images)
     maps = {name: noise.detach() for name, noise in search.maps.items()}
     return Projection(w=ws, images=images, loss=loss, steps=search.steps, completed=search.completed, noise=maps)
+
+
+def steps_in_w(settings: InversionSettings, encoder: Encoder | None) -> int:
+    """Return how many steps are made in W, at most: a start without an encoder needs more."""
+    return settings.w_steps * (1 if encoder else WITHOUT_ENCODER)
 
 
 def _prior(

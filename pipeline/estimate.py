@@ -9,7 +9,7 @@ from statistics import median
 
 import torch
 
-from inversion.project import WITHOUT_ENCODER
+from inversion.project import steps_in_w
 from pipeline.edit import EditResult, EditSettings, Pipeline
 from pipeline.photo import Photo
 from pipeline.retarget import Request, plan
@@ -55,7 +55,7 @@ def estimate(settings: EditSettings, photo: Photo, request: Request, *, store: S
 
     seen = request.seen(lambda: pipeline.detector)
     result = pipeline.edit(photo, partial(plan, request=seen), progress=progress)
-    in_w = inversion.w_steps * (1 if pipeline.generator.encoder else WITHOUT_ENCODER)
+    in_w = steps_in_w(inversion, pipeline.generator.encoder)
     named = result.subject.face is not None and any(isinstance(d.handle, str) for d in result.plan.drags)
     rounds = 1 + settings.faces.corrections if named else 1
     steps = {

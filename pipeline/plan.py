@@ -38,8 +38,8 @@ class Plan:
     @classmethod
     def of(cls, drags: Sequence[Drag]) -> "Plan":
         """Return the plan of some drags: landmarks move within their parts of the face, other points anywhere."""
-        landmarks = all(isinstance(drag.handle, str) for drag in drags if not drag.anchor)
-        return cls(drags=tuple(drags), regions=parts_of(drags), settings=drag_defaults(landmarks=landmarks))
+        regions = parts_of(drags)
+        return cls(drags=tuple(drags), regions=regions, settings=drag_defaults(landmarks=bool(regions)))
 
     @property
     def points(self) -> PointsFile:
@@ -62,10 +62,11 @@ class Plan:
 
 def parts_of(drags: Sequence[Drag]) -> tuple[Region, ...]:
     """Return the parts of the face that drags move: those of their landmarks; none where another point moves."""
-    moving = [drag.handle for drag in drags if not drag.anchor]
-    moved = {number for handle in moving if isinstance(handle, str) for number in numbers(handle)}
-    if not all(isinstance(handle, str) for handle in moving):
-        return ()
+    moved = set[int]()
+    for handle in (drag.handle for drag in drags if not drag.anchor):
+        if not isinstance(handle, str):
+            return ()
+        moved.update(numbers(handle))
     return tuple(part for part, landmarks in PARTS.items() if moved & set(landmarks))
 
 

@@ -89,7 +89,7 @@ class EditRequest:
         )
 
     def _mask(self) -> "Mask | None":
-        """Return the region that the mask names, or else (H, W) out of the file of that name; None for no mask."""
+        """Return the region that the mask names, () for `none`, or else (H, W) out of the file of that name."""
         from pipeline.photo import read_mask
 
         if self.mask == NO_MASK:

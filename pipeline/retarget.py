@@ -51,7 +51,7 @@ class Request:
     def settings(self) -> DragSettings:
         """The defaults that its drag has."""
         retargeting = self.points is not None or self.like is not None or bool(self.presets)
-        return drag_defaults(landmarks=True) if retargeting else Plan.of(self.drags).settings
+        return drag_defaults(landmarks=retargeting or bool(parts_of(self.drags)))
 
     def seen(self, detector: Callable[[], Detector]) -> "Request":
         """Return the request with the landmarks of the photo whose expression is taken, where there is one.

@@ -55,7 +55,7 @@ def test_the_cache_lets_go_of_what_was_not_used_for_longest(tmp_path, inversion)
     for age, key in ((30, "a"), (20, "b")):
         path = tmp_path / f"{key}.inv.safetensors"
         os.utime(path, ns=(0, path.stat().st_mtime_ns - age * 10**9))
-    assert cache.get("a") is not None
+    assert cache.get("a").loss == inversion.loss  # and is the one used last now
     cache.put("c", inversion)
     assert [cache.get(key) is not None for key in "abc"] == [True, False, True]
     InversionCache(tmp_path, limit=0).put("d", inversion)
