@@ -12,7 +12,7 @@ from torch import Tensor
 
 from drag.features import FeatureNetwork, FeaturePieces, default_resolution
 from drag.points import Points, unit
-from drag.settings import DragSettings
+from drag.settings import DragSettings, check_settings
 from drag.supervision import SUPERVISION_RADIUS, mask_loss, mask_to_features, motion_supervision_loss
 from drag.tracking import TRACKING_RADIUS, make_tracker
 from weights.generator import Generator
@@ -105,6 +105,7 @@ def drag(
     settings: DragSettings | None = None,
     mask: NDArray[np.float32] | None = None,
     dtype: torch.dtype = torch.float32,
+    origin: Tensor | None = None,
     after: DragResult | None = None,
     callback: Callback | None = None,
 ) -> DragResult:
@@ -112,21 +113,28 @@ def drag(
 
     Args:
         network: frozen.
-        w: (1, num_ws, w_dim), the picture before.
+        w: (1, num_ws, w_dim), the picture in which the handles are.
         points: handles and targets in pixels of the crop.
         spread: of the generator's w, the unit of the learning rate.
         settings: see there; None for the defaults.
         mask: (size, size) float32 in [0, 1], 1 where the picture may move; None for everywhere.
         dtype: of the convolutions.
+        origin: (1, num_ws, w_dim), the picture to which the mask and the settings' reach hold on, where an earlier
+            drag led from there to `w`; None for `w`.
         after: a drag of the same `w` and handles to go on from; the targets may be others.
         callback: told of each step.
+
+    Raises:
+        InvalidInput: settings that make no sense, or a generator that cannot be dragged.
     """
     settings = settings or DragSettings()
+    check_settings(settings, network.config.resolutions)
     rows = min(settings.rows, network.config.num_ws)
     resolution = settings.feature_resolution or default_resolution(network.config.size)
     compiled = settings.compile
     features = FeatureNetwork(network, w, rows=rows, resolution=resolution, dtype=dtype, compiled=compiled)
     start = w[:, :rows].detach()
+    home = start if origin is None else origin[:, :rows].detach()
     at, path, codes = points.handles, [points.handles], [start[0]]
     if after:
         at, path, codes = after.path[-1], list(after.path), list(after.rows)
@@ -136,7 +144,9 @@ def drag(
 
     view = _View(features, mask)
     with torch.no_grad():
+        view.hold(home)
         tracker = make_tracker(settings.tracker, view.see(start, points.handles), points.handles)
+    limit = settings.reach * spread * math.sqrt(w.numel())
     stop = _Stop(settings, features.size)
     begin = len(path) - 1
     for index in range(begin, begin + settings.steps + 1):
@@ -166,7 +176,24 @@ def drag(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        if limit:
+            with torch.no_grad():
+                _hold_within(limit, offset, start - home)
     raise AssertionError("the last step has a reason to stop")
+
+
+def _hold_within(limit: float, offset: Tensor, before: Tensor) -> None:
+    """Bring a code that went farther than `limit` from home back to it, along the straight way.
+
+    Args:
+        limit: of the norm of `before` and `offset` together.
+        offset: (1, 1 or rows, w_dim), changed in place.
+        before: (1, rows, w_dim), how far from home the code was without it.
+    """
+    way = before + offset
+    far = float(way.norm())
+    if far > limit:
+        offset.copy_((way * (limit / far) - before)[:, : offset.shape[1]])
 
 
 class _Stop:
@@ -210,15 +237,18 @@ class _View:
         self.initial: Tensor | None = None
         self.map: Tensor | None = None
 
+    def hold(self, home: Tensor) -> None:
+        """Remember F0, to which the mask holds, for the code's first rows `home`."""
+        if self.mask is not None:
+            self.initial = self.features.whole(home).values.detach()
+            self.stays = mask_to_features(self.mask, self.features.resolution, self.initial.device)
+
     def see(self, moved: Tensor, at: NDArray[np.float64]) -> FeaturePieces:
-        """Return F around `at` (n, 2) for the code's first rows `moved`; the first call sees F0."""
+        """Return F around `at` (n, 2) for the code's first rows `moved`."""
         if self.mask is None:
             return self.features.pieces(moved, at, self.radius)
         whole = self.features.whole(moved)
         self.map = whole.values
-        if self.initial is None or self.stays is None:
-            self.initial = whole.values.detach()
-            self.stays = mask_to_features(self.mask, whole.resolution, whole.values.device)
         return whole.around(at, self.radius)
 
     def mask_loss(self) -> Tensor | float:

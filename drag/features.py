@@ -22,6 +22,12 @@ from weights.errors import InvalidInput
 from weights.generator import Generator, GeneratorConfig, SynthesisLayer, activate, convolve, modulation
 
 Cells = NDArray[np.int64]
+Coordinates = NDArray[np.float64]
+
+
+def like(tensor: Tensor, array: Coordinates) -> Tensor:
+    """Return an array as a tensor of another's dtype, on its device, of which float64 need not be known (MPS)."""
+    return torch.as_tensor(array).to(tensor.dtype).to(tensor.device)
 
 
 def default_resolution(size: int) -> int:
@@ -56,39 +62,37 @@ class FeaturePieces:
     resolution: int
     size: int
 
-    def sample(self, xs: Tensor, ys: Tensor) -> Tensor:
+    def sample(self, xs: Coordinates, ys: Coordinates) -> Tensor:
         """Read F, as resized to the picture, on each piece's lattice.
 
         Args:
-            xs: (n, a) float64 picture coordinates; beyond the border they read the border.
+            xs: (n, a) picture coordinates; beyond the border they read the border.
             ys: (n, b) likewise.
 
         Returns:
             (n, C, b, a), float32 at least. The caller asks for pieces that hold the lattice.
         """
-        dtype = torch.promote_types(self.values.dtype, torch.float32)
-        across = self._taps(xs, self.origins[:, 0]).to(dtype)
-        down = self._taps(ys, self.origins[:, 1]).to(dtype)
-        return torch.einsum("nbi,ncij,naj->ncba", down, self.values.to(dtype), across)
+        values = self.values.to(torch.promote_types(self.values.dtype, torch.float32))
+        across, down = (like(values, self._taps(at, first)) for at, first in zip((xs, ys), self.origins.T, strict=True))
+        return torch.einsum("nbi,ncij,naj->ncba", down, values, across)
 
     def around(self, centers: NDArray[np.float64], radius: float) -> "FeaturePieces":
         """Cut the one piece that is all of F into pieces around picture coordinates (n, 2)."""
         first, side = needed_cells(centers, radius, self.resolution, self.size)
         return FeaturePieces(_cut(self.values, first, side), first, self.resolution, self.size)
 
-    def _taps(self, at: Tensor, origins: Cells) -> Tensor:
+    def _taps(self, at: Coordinates, origins: Cells) -> Coordinates:
         """Return the weights (n, a, side) of a piece's cells for coordinates `at` (n, a) along one axis."""
-        at = at.clamp(0, self.size - 1)
-        pixel = at.floor().clamp(max=self.size - 2)
-        share = at - pixel
-        starts = torch.as_tensor(origins, device=at.device)[:, None, None]
-        cells = starts + torch.arange(self.values.shape[-1], device=at.device)
+        at = at.clip(0, self.size - 1)
+        pixel = np.floor(at).clip(max=self.size - 2)
+        share = (at - pixel)[..., None]
+        cells = origins[:, None, None] + np.arange(self.values.shape[-1])
         taps = []
         for neighbour in (pixel, pixel + 1):
             cell = (neighbour + 0.5) * (self.resolution / self.size) - 0.5
-            cell = cell.clamp(0, self.resolution - 1)
-            taps.append((1 - (cells - cell[..., None]).abs()).clamp(min=0))
-        return torch.lerp(taps[0], taps[1], share[..., None])
+            cell = cell.clip(0, self.resolution - 1)
+            taps.append((1 - np.abs(cells - cell[..., None])).clip(min=0))
+        return (1 - share) * taps[0] + share * taps[1]
 
 
 def needed_cells(centers: NDArray[np.float64], radius: float, resolution: int, size: int) -> tuple[Cells, int]:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drag.features import FeaturePieces
+from drag.features import FeaturePieces, like
 from drag.points import unit
 
 SUPERVISION_RADIUS = 3.0  # r1, in units u
@@ -43,18 +43,16 @@ def motion_supervision_loss(
         targets: (n, 2).
         weights: (n,) of each handle.
     """
-    device = pieces.values.device
     offsets = lattice(SUPERVISION_RADIUS * unit(pieces.size), pieces.size)
     at = points[:, :, None] + offsets  # (n, 2, k)
     d = step_toward(points, targets, pieces.size)[:, :, None]
-    xs, ys = (torch.as_tensor(at[:, i], device=device) for i in (0, 1))
-    xs2, ys2 = (torch.as_tensor(at[:, i] + d[:, i], device=device) for i in (0, 1))
-    difference = (pieces.sample(xs, ys).detach() - pieces.sample(xs2, ys2)).abs().mean(dim=1)
+    here, there = (pieces.sample(*q.transpose(1, 0, 2)) for q in (at, at + d))
+    difference = (here.detach() - there).abs().mean(dim=1)
     disc = np.hypot(offsets, offsets[:, None]) <= SUPERVISION_RADIUS * unit(pieces.size) + 1e-9
     inside = (at > -0.5) & (at < pieces.size - 0.5)
     share = (disc & inside[:, 1, :, None] & inside[:, 0, None, :]).astype(np.float64)
     share *= weights[:, None, None] / share.sum(axis=(1, 2), keepdims=True)
-    return (difference * torch.as_tensor(share, device=device, dtype=difference.dtype)).sum()
+    return (difference * like(difference, share)).sum()
 
 
 def mask_to_features(mask: NDArray[np.float32], resolution: int, device: torch.device) -> Tensor:

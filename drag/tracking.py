@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from drag.features import FeaturePieces
+from drag.features import FeaturePieces, like
 from drag.points import unit
 from drag.settings import TrackerName
 from drag.supervision import lattice, step_toward
@@ -85,8 +85,7 @@ class SteadyTracker(NearestTracker):
     def _cost(self, pieces: FeaturePieces, window: Points, points: Points, targets: Points) -> Tensor:
         expected = points + step_toward(points, targets, pieces.size)
         x, y = np.square((window - expected[:, :, None]) / unit(pieces.size)).transpose(1, 0, 2)
-        way = torch.as_tensor(y[:, :, None] + x[:, None], device=pieces.values.device, dtype=self._typical.dtype)
-        return self.PULL * self._typical[:, None, None] * way
+        return self.PULL * self._typical[:, None, None] * like(self._typical, y[:, :, None] + x[:, None])
 
 
 class NoTracker:
@@ -99,9 +98,13 @@ class NoTracker:
 
 def make_tracker(name: TrackerName, pieces: FeaturePieces, handles: Points) -> Tracker:
     """Return a tracker that knows the handles (n, 2) in the picture before the drag."""
-    if name == "none":
-        return NoTracker()
-    return NearestTracker(pieces, handles) if name == "nearest" else SteadyTracker(pieces, handles)
+    match name:
+        case "nearest":
+            return NearestTracker(pieces, handles)
+        case "steady":
+            return SteadyTracker(pieces, handles)
+        case "none":
+            return NoTracker()
 
 
 def _window(pieces: FeaturePieces, points: Points) -> Points:
@@ -111,9 +114,8 @@ def _window(pieces: FeaturePieces, points: Points) -> Points:
 
 def _read(pieces: FeaturePieces, at: Points) -> Tensor:
     """Return F at the lattices whose columns and rows are `at` (n, 2, k): (n, C, k, k), detached."""
-    xs, ys = (torch.as_tensor(at[:, i], device=pieces.values.device) for i in (0, 1))
     with torch.no_grad():
-        return pieces.sample(xs, ys)
+        return pieces.sample(*at.transpose(1, 0, 2))
 
 
 def _outside_is_infinite(distance: Tensor, pieces: FeaturePieces, window: Points) -> Tensor:

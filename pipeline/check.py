@@ -19,7 +19,6 @@ from pipeline.tensors import Crop
 CLOSE = 2.0  # units u; landmarks jitter by about one
 OVERSHOOT = 1.0  # of its way, that a handle is sent past its target at most
 HELD = 0.25  # what an anchor's miss counts for beside a handle's
-RANGE = 0.075  # of the spread of w, root mean square: farther away, more of the way costs the face
 PATIENCE = 2  # rounds that come no nearer before it is given up
 LOOK = 512  # px to which a crop is enlarged for the detector
 
@@ -33,16 +32,14 @@ def correct(
     detector: Detector,
     go_on: Callable[[torch.Tensor, Points], DragResult],
     rounds: int,
-    spread: float,
     close: float = CLOSE,
 ) -> DragResult:
     """Go on with a drag of landmarks that fell short of what the tracker believed.
 
     Landmarks are detected on the pictures before and after; each handle is put where its landmark really
     went, and dragged from there. The tracker believes in the end of a way sooner than the landmark makes it, so
-    that a handle's next target lies beyond the true one by all that was missing so far. It ends when
-    every landmark arrived, several rounds came no nearer, or the code went far from where it was: from there on
-    more of the way is bought with artefacts. The nearest round is the result.
+    that a handle's next target lies beyond the true one by all that was missing so far. It ends when every
+    landmark arrived, or several rounds came no nearer. The nearest round is the result.
 
     Args:
         subject: what is dragged.
@@ -52,7 +49,6 @@ def correct(
         detector: of the landmarks.
         go_on: drags from a code with new handles.
         rounds: at most so many.
-        spread: of the generator's w.
         close: a landmark this near to its target has arrived, in units u.
     """
     size = subject.alignment.size
@@ -67,9 +63,6 @@ def correct(
     most = np.maximum(OVERSHOOT * points.distances, near)[rows, None]
     best, best_left, worse = dragged, np.inf, 0
     for turn in range(rounds + 1):
-        far = float((dragged.w - subject.w).square().mean().sqrt()) > RANGE * spread
-        if far and turn:
-            break
         now = crop_landmarks(subject.render(dragged.w), detector)
         if now is None:
             break
@@ -84,7 +77,7 @@ def correct(
             best, best_left, worse = dragged, score, 0
         else:
             worse += 1
-        if far or worse > PATIENCE or turn == rounds or dragged.reason == "stopped" or (left <= near).all():
+        if worse > PATIENCE or turn == rounds or dragged.reason == "stopped" or (left <= near).all():
             break
         lack[held] *= (left[held] > 0)[:, None]
         sent = beyond[rows] + lack

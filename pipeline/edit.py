@@ -18,7 +18,7 @@ from drag.features import check_draggable
 from drag.landmarks import Drag
 from drag.points import Points
 from drag.regions import region_mask
-from drag.settings import DragSettings
+from drag.settings import DragSettings, check_settings
 from inversion.inversion import Inversion, check_generator, doubt, invert
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.align import Alignment, center_frame, cut, ffhq_frame
@@ -185,6 +185,7 @@ class Pipeline:
             points = aligned.points(list(plan.drags))
             allowed = None if plan.allowed is None else aligned.mask(plan.allowed, plan.drags)
             settings = self.settings.drag or plan.settings
+            check_settings(settings, self.generator.network.config.resolutions)
         # 2. Find the code that shows the crop.
         with _timed(seconds, "invert"):
             subject = aligned if isinstance(aligned, Subject) else self.invert(aligned, progress=progress)
@@ -205,7 +206,6 @@ class Pipeline:
                     detector=self.detector,
                     go_on=go_on,
                     rounds=rounds,
-                    spread=self.generator.spread,
                     close=settings.tolerance or CLOSE,
                 )
         # 4. Put the change back into the photo.
@@ -366,6 +366,7 @@ class Pipeline:
             settings=settings,
             mask=mask,
             dtype=self.dtype,
+            origin=subject.w,
             callback=progress
             and (lambda s: progress("drag", s.index, s.total, f"{s.distances.max():.2f} px of the crop left")),
         )

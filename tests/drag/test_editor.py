@@ -1,8 +1,12 @@
 """The engine against the literal drag, and what a drag promises."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from drag.editor import _View, drag
 from drag.features import FeatureNetwork, FeaturePieces, default_resolution
@@ -12,6 +16,7 @@ from drag.supervision import motion_supervision_loss
 from drag.tracking import NearestTracker, make_tracker
 from tests.conftest import tiny_generator, tiny_ws
 from tests.drag.oracle import LiteralDrag
+from weights.errors import InvalidInput
 
 LR = 0.02
 
@@ -42,6 +47,7 @@ def test_one_step_equals_the_literal_one(size, masked):
     features = FeatureNetwork(network, w, rows=6, resolution=default_resolution(size), dtype=torch.float32)
     view = _View(features, mask)
     with torch.no_grad():
+        view.hold(w[:, :6])
         tracker = NearestTracker(view.see(w[:, :6], handles), handles)
     moved = literal.moved.detach().clone().requires_grad_()
     pieces = view.see(moved, handles)
@@ -109,6 +115,36 @@ def test_two_drags_in_a_row_read_as_one():
     assert both.path.shape == (both.steps + 1, 1, 2)
     assert torch.equal(both.w_at(2), first.w)
     assert torch.equal(both.w_at(both.steps), second.w)
+
+
+@pytest.mark.parametrize("space", ["w", "w+"])
+def test_a_code_goes_no_farther_than_its_reach_from_where_the_first_drag_began(space):
+    network, w, points, settings = easy(patience=0, space=space, steps=8)
+    points = check_points([[30, 30]], [[50, 30]], size=64)
+    free = drag(network, w, points, spread=2.0, settings=settings)
+    far = (free.w - w).square().mean().sqrt()
+    settings = replace(settings, reach=float(far) / 2.0 / 4)
+    limit = settings.reach * 2.0
+    first = drag(network, w, points, spread=2.0, settings=settings)
+    second = drag(network, first.w, points, spread=2.0, settings=settings, origin=w)
+    for result in (first, second):
+        rows = torch.cat([result.rows - w[:, :6], torch.zeros(result.steps + 1, w.shape[1] - 6, w.shape[2])], dim=1)
+        ways = rows.square().mean(dim=(1, 2)).sqrt()
+        assert float(ways.max()) <= limit * (1 + 1e-4)
+        assert float(ways[-1]) == pytest.approx(limit, rel=1e-3)
+    assert not torch.equal(first.w, second.w)  # along the limit it still moves
+
+
+def test_the_mask_holds_on_to_the_picture_before_the_first_drag():
+    network, w, points, settings = easy(steps=10, patience=0, learning_rate=0.005, mask_weight=1e4, tolerance=1e-3)
+    moved = w + 0.05 * torch.randn(w.shape, generator=torch.Generator().manual_seed(0))
+    still = np.zeros((64, 64), np.float32)
+    before = network.synthesis.features(w, 32)
+    back, on = (
+        drag(network, moved, points, spread=1.0, settings=settings, mask=still, origin=origin) for origin in (w, None)
+    )
+    apart = [float((network.synthesis.features(code, 32) - before).abs().mean()) for code in (back.w, on.w)]
+    assert apart[0] < 0.8 * apart[1]
 
 
 def test_undo_and_going_on():
@@ -244,3 +280,43 @@ def test_an_anchor_pulls_back_what_strayed():
         loss = motion_supervision_loss(pieces, places, points.targets[1:], points.weights[1:])
         loss.backward()
         assert bool(moved.grad.abs().max() > 0) == pulls
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"steps": -1}, "steps is 0 or more"),
+        ({"rows": 0}, "rows is 1 or more"),
+        ({"learning_rate": float("nan")}, "learning rate is a number from 0 up"),
+        ({"mask_weight": -1.0}, "mask weight is a number from 0 up"),
+        ({"tracker": "patch"}, "one of nearest, steady, none"),
+        ({"space": "x"}, "one of w, w+"),
+        ({"feature_resolution": 20}, "none of 20"),
+        ({"feature_resolution": 128}, "none of 128"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, said):
+    network, w, points, settings = easy(**settings)
+    with pytest.raises(InvalidInput, match=re.escape(said)):
+        drag(network, w, points, spread=1.0, settings=settings)
+
+
+class NoDoubles(TorchFunctionMode):
+    """A device that knows no float64, as Apple's: nothing of it is made there, or sent there."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        asked = kwargs.get("device") is not None or (func is torch.Tensor.to and isinstance(args[1], torch.device))
+        doubles = [x for x in (result, *args[:1]) if isinstance(x, torch.Tensor) and x.dtype == torch.float64]
+        if asked and doubles:
+            raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
+        return result
+
+
+@pytest.mark.parametrize("tracker", ["nearest", "steady", "none"])
+@pytest.mark.parametrize("masked", [False, True], ids=["free", "masked"])
+def test_no_double_goes_to_the_device(tracker, masked):
+    network, w, points, settings = easy(tracker=tracker, steps=3)
+    with NoDoubles():
+        assert drag(network, w, points, spread=1.0, settings=settings, mask=soft_mask(64) if masked else None).steps

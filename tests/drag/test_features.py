@@ -21,9 +21,9 @@ def test_pieces_hold_the_numbers_of_the_resized_map(size):
     centers = np.array([[0.0, size - 1], [size / 3, size / 7 + 0.3], [size - 1.2, 0.4]])
     radius = 16 * size / 512
     offsets = np.linspace(-radius, radius, 9)
-    xs, ys = (torch.as_tensor(centers[:, i : i + 1] + offsets).clamp(0, size - 1) for i in (0, 1))
+    xs, ys = ((centers[:, i : i + 1] + offsets).clip(0, size - 1) for i in (0, 1))
     expected = []
-    for x, y in zip(xs, ys, strict=True):
+    for x, y in zip(torch.as_tensor(xs), torch.as_tensor(ys), strict=True):
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=2) / (size - 1) * 2 - 1
         expected.append(F.grid_sample(picture, grid[None], align_corners=True)[0])
     for blocks in range(len(network.synthesis.rows) // 3):
@@ -46,7 +46,7 @@ def test_gradients_through_pieces_are_those_through_the_map():
     ws = tiny_ws(network)
     features = FeatureNetwork(network, ws, rows=6, resolution=64, dtype=torch.float64)
     center = np.array([[3.0, 100.0]])
-    xs, ys = (torch.as_tensor(center[:, i : i + 1] + np.arange(-3, 4)) for i in (0, 1))
+    xs, ys = (center[:, i : i + 1] + np.arange(-3, 4) for i in (0, 1))
     gradients = []
     for blocks in (0, 2):
         features._cheapest = lambda n, side, blocks=blocks: blocks
