@@ -1,8 +1,9 @@
+import struct
 from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from pipeline.photo import Photo, decode_photo, encode_photo, read_mask, read_photo, write_photo
 from tests.conftest import smooth_picture
@@ -61,6 +62,32 @@ def test_orientation_is_applied_once(orientation):
     turned = Image.fromarray(PICTURE)
     turned.getexif()[0x0112] = orientation
     assert Image.open(BytesIO(encode_photo(upright, "PNG"))).getexif()[0x0112] == 1
+
+
+def odd_exif(tag, kind, orientation):
+    """EXIF of an orientation and of a tag whose type is none that it has; Pillow can read it but not write it."""
+    entries = [(0x0112, 3, 1, orientation), (tag, kind, 1, 0x30)]
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + directory + bytes(100)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(("tag", "kind"), [(0x010E, 11), (0x0100, 1), (0xA302, 11), (0x011A, 2), (0xA302, 5)])
+def test_a_tag_that_cannot_be_written_again_is_kept_and_the_photo_turned(format_, tag, kind):
+    data = file_of(PICTURE, format_, exif=odd_exif(tag, kind, 6))
+    photo = decode_photo(data, name="it")
+    upright = np.rot90(np.asarray(Image.open(BytesIO(data)).convert("RGB")), -1)
+    assert np.array_equal(photo.pixels, upright)
+    assert odd_exif(tag, kind, 1).endswith(photo.exif)
+    assert odd_exif(tag, kind, 1).endswith(decode_photo(encode_photo(photo, format_), name="it").exif)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_every_format_is_turned_as_pillow_turns_it(format_, orientation):
+    data = file_of(PICTURE, format_, exif=exif(orientation))
+    wanted = np.asarray(ImageOps.exif_transpose(Image.open(BytesIO(data))).convert("RGB"))
+    assert np.array_equal(decode_photo(data, name="it").pixels, wanted)
 
 
 @pytest.mark.parametrize("format_", ["PNG", "TIFF", "WEBP"])
@@ -139,6 +166,12 @@ def test_colour_space_and_back():
     assert Photo(pixels=PICTURE, icc=b"damaged").to_srgb(PICTURE) is PICTURE
 
 
+def second_page_without_width():
+    page = Image.fromarray(PICTURE)
+    head, width, rest = file_of(page, "TIFF", save_all=True, append_images=[page]).rpartition(b"\0\1\4\0")
+    return head + b"\0\7" + width[2:] + rest
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -147,6 +180,7 @@ def test_colour_space_and_back():
         (file_of(PICTURE, "BMP"), "no JPEG"),
         (file_of(PICTURE, "PNG")[:200], "damaged"),
         (file_of(PICTURE, "JPEG")[:400], "damaged"),
+        (second_page_without_width(), "damaged: Missing dim"),
     ],
 )
 def test_bad_files(data, message):
@@ -155,7 +189,6 @@ def test_bad_files(data, message):
 
 
 def test_decompression_bomb():
-    import struct
     import zlib
 
     def chunk(kind, body):
