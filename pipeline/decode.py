@@ -12,7 +12,7 @@ from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 from pipeline import heif, jpeg, png, tiff
 from pipeline.encode import FORMATS
 from pipeline.metadata import ORIENTATION, upright
-from pipeline.picture import Origin, Photo, Pixels
+from pipeline.picture import Origin, Photo, Pixels, usable_profile
 from weights.errors import InvalidFile, PhotodragError
 
 READ_ONLY = {".gif": "GIF"}
@@ -102,6 +102,8 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
         if mode == "CMYK":
             image, icc, encoding = _from_cmyk(image, icc), None, {}
         pixels = np.array(image.convert("RGB"))
+    if icc and not grey and usable_profile(icc) is None:
+        notices.append(f"{name} has a colour profile that cannot be used: its colours are taken for sRGB's.")
     can_keep = format_ == "JPEG" and (mode == "L" or (mode == "RGB" and encoding.get("subsampling") in (0, 1, 2)))
     return Photo(
         pixels=pixels,

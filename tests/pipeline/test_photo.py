@@ -172,6 +172,49 @@ def second_page_without_width():
     return head + b"\0\7" + width[2:] + rest
 
 
+def linear_srgb():
+    """A profile of sRGB's primaries whose values grow with the light; by its name it is sRGB's."""
+    number = struct.pack(">i", 1 << 16)
+    return ICC.replace(b"para\0\0\0\0\0\3\0\0" + ICC[ICC.index(b"para") + 12 :][:4], b"para" + bytes(8) + number)
+
+
+def scanner():
+    """A profile as scanners have them: a table from RGB to Lab, and none back."""
+    white, ramp = struct.pack(">3i", 63189, 65536, 54060), bytes(range(256)) * 3
+    unit = struct.pack(">9i", *np.eye(3, dtype=int).ravel() << 16)
+    corners = np.uint8([[0, 128, 128], [255, 128, 128]])[[0, 0, 0, 0, 1, 1, 1, 1]]
+    tags = {
+        b"A2B0": b"mft1" + bytes(4) + bytes([3, 3, 2, 0]) + unit + ramp + corners.tobytes() + ramp,
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 8) + b"scanner\0" + bytes(80),
+        b"wtpt": b"XYZ " + bytes(4) + white,
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    for tag, content in tags.items():
+        table += tag + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    head = struct.pack(">I4sI", 128 + len(table + body), b"lcms", 0x02400000) + b"scnrRGB Lab " + bytes(12) + b"acsp"
+    return (head.ljust(68, b"\0") + white).ljust(128, b"\0") + table + body
+
+
+def test_srgb_is_told_by_its_colours_not_by_its_name():
+    photo = Photo(pixels=PICTURE, icc=linear_srgb())
+    assert "srgb" in ImageCms.ImageCmsProfile(BytesIO(photo.icc)).profile.profile_description.lower()
+    light = PICTURE / 255
+    srgb = 255 * np.where(light < 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(photo.to_srgb(PICTURE) - srgb).mean() < 1
+    named_otherwise = ICC.replace(b"s\0R\0G\0B", b"o\0d\0d\0_")
+    assert named_otherwise != ICC
+    assert Photo(pixels=PICTURE, icc=named_otherwise).to_srgb(PICTURE) is PICTURE
+
+
+@pytest.mark.parametrize("icc", [scanner(), b"damaged"])
+def test_a_profile_that_works_one_way_only_is_kept_and_said(icc):
+    photo = decode_photo(file_of(PICTURE, "PNG", icc_profile=icc), name="it")
+    assert photo.notices == ("it has a colour profile that cannot be used: its colours are taken for sRGB's.",)
+    assert photo.to_srgb(PICTURE) is photo.from_srgb(PICTURE) is PICTURE
+    assert decode_photo(encode_photo(photo, "PNG"), name="it").icc == icc
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
