@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 
 from pipeline import heif, jpeg, png, tiff
 from pipeline.encode import FORMATS
-from pipeline.metadata import ORIENTATION, upright
+from pipeline.metadata import ORIENTATION, mark_edited, upright
 from pipeline.picture import Origin, Photo, Pixels, usable_profile
 from weights.errors import InvalidFile, PhotodragError
 
@@ -102,6 +102,11 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
         if mode == "CMYK":
             image, icc, encoding = _from_cmyk(image, icc), None, {}
         pixels = np.array(image.convert("RGB"))
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    notices += [
+        f"{name} has more {kind} than a JPEG holds: written as JPEG, the edited photo is without it."
+        for kind in jpeg.too_large(exif=exif, xmp=xmp and mark_edited(xmp))
+    ]
     if icc and not grey and usable_profile(icc) is None:
         notices.append(f"{name} has a colour profile that cannot be used: its colours are taken for sRGB's.")
     can_keep = format_ == "JPEG" and (mode == "L" or (mode == "RGB" and encoding.get("subsampling") in (0, 1, 2)))
@@ -112,7 +117,7 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
         format=format_,
         icc=icc,
         exif=upright(exif) if exif else None,
-        xmp=xmp.encode() if isinstance(xmp, str) else xmp,
+        xmp=xmp,
         encoding=encoding,
         segments=jpeg.kept_segments(data) if format_ == "JPEG" else (),
         origin=Origin(data, pixels, orientation) if can_keep else None,

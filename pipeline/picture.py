@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from pipeline import jpeg
-from pipeline.metadata import mark_edited
+from pipeline.metadata import mark_alone, mark_edited
 
 EightBit = NDArray[np.uint8]
 Pixels = NDArray[np.uint8 | np.uint16]
@@ -70,8 +70,7 @@ class Photo:
 
         The colour profile stays, which the pixels need; so does the statement that the photo was edited.
         """
-        edited = self.xmp is not None and b"compositeWithTrainedAlgorithmicMedia" in self.xmp
-        return replace(self, exif=None, xmp=mark_edited(None) if edited else None, segments=())
+        return replace(self, exif=None, xmp=mark_alone(self.xmp), segments=())
 
     def to_srgb(self, pixels: Pixels) -> EightBit:
         """Convert pixels (H, W, 3) of this photo's colour space, uint8 or uint16, to sRGB of 8 bits."""
