@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from drag.landmarks import Drag
-from drag.presets import numbers
+from drag.names import numbers
 from drag.settings import Region
 from weights.errors import InvalidFile, InvalidInput
 from weights.files import replacing

@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from drag.names import NAMES
+from drag.names import numbers
 from drag.settings import Region
 from drag.shape import FARTHEST, Pose, Shape, ShapeModel, Shift
 from weights.errors import InvalidFile, InvalidInput
@@ -68,20 +68,6 @@ class Preset:
             turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
             shift += (shape - middle) @ turn - (shape - middle)
         return shift
-
-
-def numbers(name: str) -> list[int]:
-    """Return the numbers of the landmarks that a name stands for.
-
-    Raises:
-        InvalidInput: there is no such landmark.
-    """
-    number = name.removeprefix("#")
-    if number.isdecimal() and int(number) < 68:
-        return [int(number)]
-    if name not in NAMES:
-        raise InvalidInput(f"No landmark is called {name!r}: choose from {', '.join(NAMES)}, or a number from 0 to 67.")
-    return list(NAMES[name])
 
 
 @cache
