@@ -103,7 +103,7 @@ def parse_presets(text: str, *, name: str) -> dict[str, Preset]:
     """
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of a number too long for Python, too, and of brackets too deep
         raise InvalidFile(f"{name} is no TOML file: {error}.") from error
     presets = {}
     for key, table in tables.items():
@@ -149,7 +149,7 @@ def _preset(name: str, table: Any) -> Preset:
             raise ValueError(f"{landmark} moves by [x, y], two numbers from {-FAR:g} to {FAR:g}.")
     if set(turn) - set(_ANGLES) or not all(_number(v, 45) for v in turn.values()):
         raise ValueError("`turn` knows yaw, pitch and roll, in degrees from -45 to 45.")
-    if not isinstance(regions, list) or not set(regions) <= set(get_args(Region)):
+    if not isinstance(regions, list) or any(region not in get_args(Region) for region in regions):
         raise ValueError(f"`regions` is a list of {', '.join(get_args(Region))}.")
     return Preset(
         name=name,
