@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from drag.names import NAMES
+from drag.names import numbers
 from weights.errors import InvalidInput
 
 Landmarks = NDArray[np.float64]
@@ -27,17 +27,10 @@ _DRAG = re.compile(
 def place(landmarks: Landmarks, name: str) -> NDArray[np.float64]:
     """Return where the landmark `name` is, (x, y) in the picture of `landmarks` (68, 2).
 
-    A number from 0 to 67, with or without a # before it, names a single landmark.
-
     Raises:
-        InvalidInput: there is no landmark of that name.
+        InvalidInput: there is no landmark of that name; see `drag.names.numbers`.
     """
-    number = name.removeprefix("#")
-    if number.isdigit() and int(number) < 68:
-        return landmarks[int(number)]
-    if name not in NAMES:
-        raise InvalidInput(f"No landmark is called {name!r}: choose from {', '.join(NAMES)}, or a number from 0 to 67.")
-    return landmarks[list(NAMES[name])].mean(axis=0)
+    return landmarks[numbers(name)].mean(axis=0)
 
 
 def face_axes(landmarks: Landmarks) -> NDArray[np.float64]:

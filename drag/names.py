@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from weights.errors import InvalidInput
+
 NAMES: dict[str, tuple[int, ...]] = {
     "jaw-left": (4,),
     "jaw-right": (12,),
@@ -36,6 +38,22 @@ NAMES: dict[str, tuple[int, ...]] = {
     "lip-bottom-inner": (66,),
 }
 """Each name's landmarks; the place is their mean."""
+
+
+def numbers(name: str) -> list[int]:
+    """Return the numbers of the landmarks that a name stands for.
+
+    A number from 0 to 67, with or without a # before it, names a single landmark.
+
+    Raises:
+        InvalidInput: there is no such landmark.
+    """
+    number = name.removeprefix("#")
+    if number.isdecimal() and int(number) < 68:
+        return [int(number)]
+    if name not in NAMES:
+        raise InvalidInput(f"No landmark is called {name!r}: choose from {', '.join(NAMES)}, or a number from 0 to 67.")
+    return list(NAMES[name])
 
 
 def by_landmarks(drags: Sequence[str]) -> bool:

@@ -15,18 +15,20 @@ holds it. `regions` are what may change: without them, the whole picture.
 """
 
 import json
-import math
+import reprlib
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from drag.landmarks import Drag
-from drag.presets import numbers
+from drag.names import numbers
 from drag.settings import Region
 from weights.errors import InvalidFile, InvalidInput
 from weights.files import replacing
 
 KIND, VERSION = "points", 1
+LARGEST = sys.float_info.max  # JSON knows larger whole numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ def read_points(path: Path) -> PointsFile:
         found = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InvalidInput(f"There are no points to read at {path}: give the path of a JSON file.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter of brackets too deep
         raise InvalidFile(f"{path} is no JSON file: {error}.") from error
     if not isinstance(found, dict) or found.get("photodrag") != KIND:
         raise InvalidFile(f'{path} is no file of points: it has no "photodrag": "{KIND}".')
@@ -102,16 +104,16 @@ def _drag(point: Any) -> Drag:
     relative = "move" in point
     weight = point.get("weight", 1.0)
     if not _finite(weight) or weight <= 0:
-        raise ValueError(f"a weight is a number above 0, not {weight!r}.")
+        raise ValueError(f"a weight is a number above 0, not {reprlib.repr(weight)}.")
     target = _pair(point["move" if relative else "to"], "move" if relative else "to")
     return Drag(handle=handle, target=target, relative=relative, weight=float(weight))
 
 
 def _pair(value: Any, name: str) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2 or not all(_finite(v) for v in value):
-        raise ValueError(f"its {name} is no [x, y], but {value!r}.")
+        raise ValueError(f"its {name} is no [x, y], but {reprlib.repr(value)}.")
     return float(value[0]), float(value[1])
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST

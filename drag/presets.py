@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from drag.names import NAMES
+from drag.names import numbers
 from drag.settings import Region
 from drag.shape import FARTHEST, Pose, Shape, ShapeModel, Shift
 from weights.errors import InvalidFile, InvalidInput
@@ -70,20 +70,6 @@ class Preset:
         return shift
 
 
-def numbers(name: str) -> list[int]:
-    """Return the numbers of the landmarks that a name stands for.
-
-    Raises:
-        InvalidInput: there is no such landmark.
-    """
-    number = name.removeprefix("#")
-    if number.isdecimal() and int(number) < 68:
-        return [int(number)]
-    if name not in NAMES:
-        raise InvalidInput(f"No landmark is called {name!r}: choose from {', '.join(NAMES)}, or a number from 0 to 67.")
-    return list(NAMES[name])
-
-
 @cache
 def own_presets() -> Mapping[str, Preset]:
     """Return the presets that come with the project, by name."""
@@ -117,7 +103,7 @@ def parse_presets(text: str, *, name: str) -> dict[str, Preset]:
     """
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of a number too long for Python, too, and of brackets too deep
         raise InvalidFile(f"{name} is no TOML file: {error}.") from error
     presets = {}
     for key, table in tables.items():
@@ -163,7 +149,7 @@ def _preset(name: str, table: Any) -> Preset:
             raise ValueError(f"{landmark} moves by [x, y], two numbers from {-FAR:g} to {FAR:g}.")
     if set(turn) - set(_ANGLES) or not all(_number(v, 45) for v in turn.values()):
         raise ValueError("`turn` knows yaw, pitch and roll, in degrees from -45 to 45.")
-    if not isinstance(regions, list) or not set(regions) <= set(get_args(Region)):
+    if not isinstance(regions, list) or any(region not in get_args(Region) for region in regions):
         raise ValueError(f"`regions` is a list of {', '.join(get_args(Region))}.")
     return Preset(
         name=name,

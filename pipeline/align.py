@@ -4,7 +4,6 @@ Convention: points are (x, y), pixel centres at whole numbers, in the photo as i
 of `size` pixels under a similarity of the photo.
 """
 
-import math
 from dataclasses import dataclass
 
 import cv2
@@ -155,8 +154,3 @@ def _soften_border(crop: NDArray[np.float32], distance: NDArray[np.float32]) -> 
     median = np.median(crop, axis=(0, 1)).astype(np.float32)
     softened: NDArray[np.float32] = crop + (median - crop) * fade
     return softened
-
-
-def roll(alignment: Alignment) -> float:
-    """Return the angle of the crop's upper edge in the photo, in degrees, clockwise as seen."""
-    return math.degrees(math.atan2(alignment.matrix[1, 0], alignment.matrix[0, 0]))

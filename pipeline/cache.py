@@ -47,16 +47,27 @@ class InversionCache:
             _log.info("the inversion is kept in %s", path)
             return kept
         except InvalidFile:
-            path.unlink(missing_ok=True)  # cut off, or of another version: it is made again
+            with suppress(OSError):  # where nothing may be removed, it stays
+                path.unlink(missing_ok=True)  # cut off, or of another version: it is made again
             return None
 
     def put(self, key: str, inversion: Inversion) -> None:
-        """Keep an inversion, and let go of old ones beyond the limit."""
-        inversion.write(self._path(key))
+        """Keep an inversion, and let go of old ones beyond the limit.
+
+        Where that cannot be, as on a full disk, a warning is logged: the inversion itself is as good as ever.
+        """
+        try:
+            inversion.write(self._path(key))
+            self._let_go(key)
+        except OSError as error:
+            _log.warning("the inversion could not be kept in %s: %s", self.folder, error)
+
+    def _let_go(self, newest: str) -> None:
+        """Remove what was not used for longest, beyond the limit, but never the newest."""
         kept = 0
         for path, size in self._sizes():
             kept += size
-            if kept > self.limit and path != self._path(key):
+            if kept > self.limit and path != self._path(newest):
                 path.unlink(missing_ok=True)
 
     def paths(self) -> list[Path]:

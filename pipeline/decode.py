@@ -7,17 +7,29 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 
 from pipeline import heif, jpeg, png, tiff
 from pipeline.encode import FORMATS
-from pipeline.metadata import ORIENTATION, upright
-from pipeline.picture import Origin, Photo, Pixels
+from pipeline.metadata import ORIENTATION, mark_edited, upright
+from pipeline.picture import Origin, Photo, Pixels, usable_profile
 from weights.errors import InvalidFile, PhotodragError
 
 READ_ONLY = {".gif": "GIF"}
 KINDS = "JPEG, PNG, WebP, TIFF, HEIF or GIF"
 MAX_PIXELS = 178_956_970  # where Pillow, too, stops believing in a photo
+TRANSPOSES = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What of Pillow brings a picture of an EXIF orientation upright."""
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, TypeError, AttributeError)
+"""What Pillow raises for a file that is damaged: beside its own errors those of the code that stumbles over it."""
 
 
 def decode_photo(data: bytes, *, name: str) -> Photo:
@@ -43,7 +55,7 @@ def decode_photo(data: bytes, *, name: str) -> Photo:
         raise InvalidFile(f"{name} is no {KINDS} picture: convert it to one of these.") from error
     except PhotodragError:
         raise
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except UNREADABLE as error:
         raise InvalidFile(f"{name} is damaged: {error}.") from error
 
 
@@ -65,8 +77,7 @@ def _too_large(name: str) -> str:
 def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
     """Take pixels and metadata out of a picture that Pillow opened; `data` is its file."""
     format_ = "JPEG" if image.format == "MPO" else image.format or "PNG"
-    orientation = image.getexif().get(ORIENTATION, 1)
-    orientation = orientation if orientation in jpeg.TURNS else 1
+    orientation = _orientation(image)
     notices = _notices(image, format_, name)
     encoding = _encoding(image, turned=orientation >= 5, lossless_webp=_has_chunk(data, b"VP8L"))
     mode, deep = image.mode, _read_deep(image, data, name)
@@ -81,8 +92,9 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
     if deep is not None:
         pixels, alpha, grey = _split(_turn(deep, orientation))
     else:
-        if format_ != "HEIF":
-            image = ImageOps.exif_transpose(image)
+        left = _orientation(image)  # of a TIFF none is: Pillow turns those itself
+        if left in TRANSPOSES and format_ != "HEIF":
+            image = image.transpose(TRANSPOSES[left])
         grey = mode in ("1", "L", "LA")
         if image.has_transparency_data:
             image = image.convert("RGBA")
@@ -90,6 +102,13 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
         if mode == "CMYK":
             image, icc, encoding = _from_cmyk(image, icc), None, {}
         pixels = np.array(image.convert("RGB"))
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    notices += [
+        f"{name} has more {kind} than a JPEG holds: written as JPEG, the edited photo is without it."
+        for kind in jpeg.too_large(exif=exif, xmp=xmp and mark_edited(xmp))
+    ]
+    if icc and not grey and usable_profile(icc) is None:
+        notices.append(f"{name} has a colour profile that cannot be used: its colours are taken for sRGB's.")
     can_keep = format_ == "JPEG" and (mode == "L" or (mode == "RGB" and encoding.get("subsampling") in (0, 1, 2)))
     return Photo(
         pixels=pixels,
@@ -98,12 +117,21 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
         format=format_,
         icc=icc,
         exif=upright(exif) if exif else None,
-        xmp=xmp.encode() if isinstance(xmp, str) else xmp,
+        xmp=xmp,
         encoding=encoding,
         segments=jpeg.kept_segments(data) if format_ == "JPEG" else (),
         origin=Origin(data, pixels, orientation) if can_keep else None,
         notices=tuple(notices),
     )
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return EXIF's orientation of a picture; 1 where EXIF has none, or cannot be read."""
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+    except UNREADABLE:
+        return 1
+    return int(orientation) if orientation in jpeg.TURNS else 1
 
 
 def _notices(image: Image.Image, format_: str, name: str) -> list[str]:

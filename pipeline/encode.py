@@ -10,6 +10,7 @@ from PIL import Image, PngImagePlugin
 from pipeline import heif, jpeg, png, tiff
 from pipeline.metadata import refresh
 from pipeline.picture import Photo, Pixels, eight_bit
+from weights.errors import InvalidInput
 
 FORMATS = {
     ".jpg": "JPEG",
@@ -23,6 +24,23 @@ FORMATS = {
 }
 """What is written, by a file's ending; it is read, too."""
 
+LIMITS = {"JPEG": 65500, "WEBP": 16383, "HEIF": 65535}
+"""Pixels that a side of a picture has at most, by the format that sets a limit."""
+
+
+def check_size(width: int, height: int, format_: str) -> None:
+    """Make sure that a picture of so many pixels can be written.
+
+    Raises:
+        InvalidInput: it is larger than the format holds.
+    """
+    limit = LIMITS.get(format_)
+    if limit and max(width, height) > limit:
+        raise InvalidInput(
+            f"{width} x {height} pixels are more than {format_} holds, which is {limit} a side: "
+            "choose another format, or shrink the photo."
+        )
+
 
 def encode_photo(photo: Photo, format_: str) -> bytes:
     """Return the bytes of a photo's file.
@@ -34,7 +52,11 @@ def encode_photo(photo: Photo, format_: str) -> bytes:
     Args:
         photo: to write; JPEG and HEIF of 16 bits become 8, and JPEG has no alpha, which is then laid on white.
         format_: JPEG, PNG, WEBP, TIFF or HEIF.
+
+    Raises:
+        InvalidInput: the photo is larger than the format holds, or its writer gives up.
     """
+    check_size(photo.width, photo.height, format_)
     if photo.exif:
         photo = replace(photo, exif=refresh(photo.exif, photo.width, photo.height, _thumbnailer(photo)))
     if format_ == "JPEG":
@@ -68,7 +90,10 @@ def encode_photo(photo: Photo, format_: str) -> bytes:
 
 def _save(image: Image.Image, format_: str, options: dict[str, Any]) -> bytes:
     out = BytesIO()
-    image.save(out, format_, **{k: v for k, v in options.items() if v is not None})
+    try:
+        image.save(out, format_, **{k: v for k, v in options.items() if v is not None})
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InvalidInput(f"The photo cannot be written as {format_} ({error}): choose another format.") from error
     return out.getvalue()
 
 

@@ -3,7 +3,7 @@
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -110,36 +110,24 @@ class DlibDetector:
             if faces:
                 return faces
         for turn in self.TURNS:
-            faces = self._search_turned(image, turn)
+            faces = self._search(image, self.SEARCH[0], turn)  # more detail, seven times, takes a minute
             if faces:
                 return faces
         return []
 
-    def _search(self, image: Image, side: int) -> list[Face]:
-        """Look for upright faces in a copy whose longer side has at most `side` pixels, enlarged twofold."""
-        scale = min(1.0, side / max(image.shape[:2]))
-        small = image if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        small = np.ascontiguousarray(small, np.uint8)
+    def _search(self, image: Image, side: int, turn: float = 0.0) -> list[Face]:
+        """Look for faces that a turn by `turn` degrees brings upright.
+
+        It is done in a copy whose longer side has at most `side` pixels before it is turned, enlarged twofold.
+        """
+        small, ratio = _shrunk(image, side)
+        copy, back = _turned(small, turn)
         faces: list[Face] = []
-        for box, score in self._boxes(small, upsample=1):
-            landmarks = (self._landmarks(small, box) + 0.5) / scale - 0.5
-            face = self._look_again(image, landmarks, score)
+        for box, score in self._boxes(copy, upsample=1):
+            landmarks = self._landmarks(copy, box) @ back[:, :2].T + back[:, 2]
+            face = self._look_again(image, (landmarks + 0.5) / ratio - 0.5, score)
             if face and not any(_overlap(face, other) > 0.4 for other in faces):
                 faces.append(face)
-        return faces
-
-    def _search_turned(self, image: Image, turn: float) -> list[Face]:
-        """Look for faces in the picture turned by `turn` degrees."""
-        height, width = image.shape[:2]
-        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), turn, 1.0)
-        side = int(np.hypot(width, height)) + 1
-        matrix[:, 2] += [(side - width) / 2, (side - height) / 2]
-        turned = cv2.warpAffine(image, matrix, (side, side))
-        back = cv2.invertAffineTransform(matrix)
-        faces = []
-        for face in self._search(np.asarray(turned, np.uint8), side):
-            landmarks = face.landmarks @ back[:, :2].T + back[:, 2]
-            faces.append(replace(face, landmarks=landmarks, box=_around(landmarks)))
         return faces
 
     def _look_again(self, image: Image, rough: Landmarks, score: float) -> Face | None:
@@ -199,14 +187,13 @@ class FaceAlignmentDetector:
 
     def detect(self, image: Image) -> list[Face]:
         """See `Detector`."""
-        scale = min(1.0, self.LONGEST / max(image.shape[:2]))
-        small = image if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        small, ratio = _shrunk(image, self.LONGEST)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the package warns where there is no face
-            shapes, _, boxes = self._networks.get_landmarks_from_image(np.asarray(small, np.uint8), return_bboxes=True)
+            shapes, _, boxes = self._networks.get_landmarks_from_image(small, return_bboxes=True)
         faces = []
         for shape, box in zip(shapes or (), boxes if shapes else (), strict=True):
-            landmarks = (np.asarray(shape, np.float64) + 0.5) / scale - 0.5
+            landmarks = (np.asarray(shape, np.float64) + 0.5) / ratio - 0.5
             faces.append(Face(landmarks=landmarks, box=_around(landmarks), score=float(box[4]), detector=self.name))
         return faces
 
@@ -219,6 +206,27 @@ def _offer_to_torch_hub(path: Path, folder: Path) -> None:
             temporary.hardlink_to(path)
         except OSError:  # another disk, or a file system without links
             shutil.copyfile(path, temporary)
+
+
+def _shrunk(image: Image, side: int) -> tuple[Image, NDArray[np.float64]]:
+    """Return a copy whose longer side has at most `side` pixels, and how many of its pixels make one, in x and y."""
+    height, width = image.shape[:2]
+    scale = min(1.0, side / max(width, height))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(small, np.uint8), np.array(size) / (width, height)
+
+
+def _turned(image: Image, turn: float) -> tuple[Image, NDArray[np.float64]]:
+    """Return a picture turned by `turn` degrees, and the matrix (2, 3) that brings its (x, y, 1) back."""
+    if turn == 0:
+        return image, np.eye(2, 3)
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), turn, 1.0)
+    side = int(np.hypot(width, height)) + 1
+    matrix[:, 2] += [(side - width) / 2, (side - height) / 2]
+    turned = cv2.warpAffine(image, matrix, (side, side))
+    return np.asarray(turned, np.uint8), np.asarray(cv2.invertAffineTransform(matrix), np.float64)
 
 
 def _around(landmarks: Landmarks) -> tuple[float, float, float, float]:

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.metadata import mark_alone
+
 _log = logging.getLogger(__name__)
 
 EXIF_HEAD, XMP_HEAD, ICC_HEAD = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
@@ -93,16 +95,18 @@ def with_metadata(
 
     Args:
         data: a JPEG.
-        exif: with or without its head.
-        xmp: a packet.
+        exif: with or without its head; left out where it is too large.
+        xmp: a packet; where it is too large, only its statement that the picture was edited is kept.
         icc: a profile, cut into as many segments as it takes.
         others: further segments.
     """
     out: list[Segment] = []
     if exif:
-        out.append((APP1, EXIF_HEAD + exif.removeprefix(EXIF_HEAD)))
+        out.append((APP1, _exif_segment(exif)))
+    if xmp and len(_xmp_segment(xmp)) > MOST:
+        xmp = mark_alone(xmp)
     if xmp:
-        out.append((APP1, XMP_HEAD + xmp))
+        out.append((APP1, _xmp_segment(xmp)))
     if icc:
         room = MOST - len(ICC_HEAD) - 2
         parts = [icc[i : i + room] for i in range(0, len(icc), room)]
@@ -113,10 +117,24 @@ def with_metadata(
     inserted = b""
     for marker, content in [*out, *others]:
         if len(content) > MOST:
-            _log.warning("metadata of %d bytes does not fit into a JPEG and is left out", len(content))
+            _log.info("metadata of %d bytes does not fit into a JPEG and is left out", len(content))
             continue
         inserted += bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content
     return data[:at] + inserted + data[at:]
+
+
+def too_large(*, exif: bytes | None, xmp: bytes | None) -> list[str]:
+    """Return which of EXIF and XMP is more than a JPEG holds."""
+    found = ["EXIF"] if exif and len(_exif_segment(exif)) > MOST else []
+    return found + (["XMP"] if xmp and len(_xmp_segment(xmp)) > MOST else [])
+
+
+def _exif_segment(exif: bytes) -> bytes:
+    return EXIF_HEAD + exif.removeprefix(EXIF_HEAD)
+
+
+def _xmp_segment(xmp: bytes) -> bytes:
+    return XMP_HEAD + xmp
 
 
 def has_jpegtran() -> bool:

@@ -186,6 +186,12 @@ def mark_edited(xmp: bytes | None) -> bytes:
     return _PACKET_BEGIN + ET.tostring(root, encoding="utf-8") + _PACKET_END
 
 
+def mark_alone(xmp: bytes | None) -> bytes | None:
+    """Return a packet with nothing but the statement that the picture was edited; None where `xmp` has none."""
+    edited = xmp is not None and b"compositeWithTrainedAlgorithmicMedia" in xmp
+    return mark_edited(None) if edited else None
+
+
 def _parse(xmp: bytes) -> ET.Element | None:
     """Parse a packet, keeping its name-space prefixes; None where it is no XML."""
     text = xmp.strip(b"\0 \n\r\t")

@@ -11,6 +11,7 @@ from pipeline import heif
 from pipeline.decode import READ_ONLY as READ_ONLY
 from pipeline.decode import decode_photo as decode_photo
 from pipeline.encode import FORMATS as FORMATS
+from pipeline.encode import check_size as check_size
 from pipeline.encode import encode_photo as encode_photo
 from pipeline.picture import EightBit as EightBit
 from pipeline.picture import Photo as Photo
@@ -53,7 +54,8 @@ def write_photo(photo: Photo, path: Path, *, overwrite: bool = False, format_: s
         format_: JPEG, PNG, WEBP, TIFF or HEIF; None for that of the ending.
 
     Raises:
-        InvalidInput: the ending is none that is written, or the file exists and `overwrite` is false.
+        InvalidInput: the ending is none that is written, the file exists and `overwrite` is false, or as in
+            `encode_photo`.
     """
     check_output(path, overwrite=overwrite, format_=format_)
     data = encode_photo(photo, format_ or FORMATS[path.suffix.lower()])

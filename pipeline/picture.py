@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from pipeline import jpeg
-from pipeline.metadata import mark_edited
+from pipeline.metadata import mark_alone, mark_edited
 
 EightBit = NDArray[np.uint8]
 Pixels = NDArray[np.uint8 | np.uint16]
+
+SRGB_ERROR = 2  # levels of 255, by which sRGB's curve may be rounded in a profile
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,8 +70,7 @@ class Photo:
 
         The colour profile stays, which the pixels need; so does the statement that the photo was edited.
         """
-        edited = self.xmp is not None and b"compositeWithTrainedAlgorithmicMedia" in self.xmp
-        return replace(self, exif=None, xmp=mark_edited(None) if edited else None, segments=())
+        return replace(self, exif=None, xmp=mark_alone(self.xmp), segments=())
 
     def to_srgb(self, pixels: Pixels) -> EightBit:
         """Convert pixels (H, W, 3) of this photo's colour space, uint8 or uint16, to sRGB of 8 bits."""
@@ -92,14 +93,8 @@ class Photo:
         """Return the profile where it is one of RGB other than sRGB."""
         if self.icc is None or self.grey:
             return None
-        try:
-            profile = ImageCms.ImageCmsProfile(BytesIO(self.icc))
-        except (OSError, ImageCms.PyCMSError):
-            return None  # a damaged profile is kept, and its pixels are taken for sRGB, as viewers do
-        if profile.profile.xcolor_space != "RGB ":
-            return None
-        description = (profile.profile.profile_description or "").lower()
-        return None if description.startswith("srgb") else profile
+        profile = usable_profile(self.icc)  # another is kept, and its pixels are taken for sRGB, as viewers do
+        return None if profile is None or _is_srgb(profile) else profile
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +110,31 @@ class Origin:
     data: bytes
     pixels: Pixels
     orientation: int
+
+
+def usable_profile(icc: bytes) -> ImageCms.ImageCmsProfile | None:
+    """Return an ICC profile of RGB that colours are converted from and back to; None where it is none.
+
+    A profile of a scanner or a camera may know the way to other colours alone.
+    """
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        if profile.profile.xcolor_space != "RGB ":
+            return None
+        for source, target in ((profile, srgb), (srgb, profile)):
+            ImageCms.buildTransform(source, target, "RGB", "RGB")
+    except (OSError, ImageCms.PyCMSError):
+        return None
+    return profile
+
+
+def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
+    """Tell whether a profile's colours are sRGB's: by what they become, as names are given to others, too."""
+    levels = np.arange(0, 256, 15).astype(np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
+    converted = ImageCms.profileToProfile(Image.fromarray(colours), profile, ImageCms.createProfile("sRGB"))
+    return int(np.abs(np.asarray(converted, np.int16) - colours).max()) <= SRGB_ERROR
 
 
 def eight_bit(pixels: Pixels) -> EightBit:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drag.landmarks import Drag
+from drag.names import numbers
 from drag.points_file import PointsFile
-from drag.presets import numbers
 from drag.settings import DragSettings, Region, drag_defaults
 from drag.shape import PARTS
 from pipeline.subject import Aligned

@@ -34,6 +34,7 @@ def write_preview(path: Path, result: DragResult, render: Callable[[Tensor], Cro
 
     Raises:
         InvalidInput: another ending; or this OpenCV writes no MP4.
+        OSError: it cannot be written, as on a full disk.
     """
     check_preview(path)
     steps = np.unique(np.linspace(0, result.steps, min(FRAMES, result.steps + 1)).round().astype(int))
@@ -54,9 +55,23 @@ def _write_mp4(path: Path, frames: Sequence[Canvas]) -> None:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
     if not writer.isOpened():
         raise InvalidInput("This OpenCV writes no MP4: write the preview as .gif or .webp.")
-    for frame in (*frames, *(frames[-1],) * (LAST_FRAME // FRAME)):
+    shown = (*frames, *(frames[-1],) * (LAST_FRAME // FRAME))
+    for frame in shown:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
+    # OpenCV says nothing of what it could not write, as on a full disk.
+    if _count_frames(path) != len(shown):
+        raise OSError("The preview could not be written whole: make room on the disk")
+
+
+def _count_frames(path: Path) -> int:
+    """Return how many pictures of a film can be read."""
+    reader = cv2.VideoCapture(str(path))
+    count = 0
+    while reader.grab():
+        count += 1
+    reader.release()
+    return count
 
 
 def check_preview(path: Path) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from drag.handles import choose, texture_weights, to_drags
 from drag.landmarks import Drag, Landmarks, face_axes
 from drag.limits import clamp
+from drag.names import numbers
 from drag.points_file import PointsFile
 from drag.presets import Preset
 from drag.settings import DragSettings, Part, Region, drag_defaults
@@ -83,9 +84,8 @@ def plan(aligned: Aligned, request: Request, *, model: ShapeModel | None = None)
     drags, notes = list(given), list[str]()
     if request.like is not None or request.presets:
         moved, more, open_, notes = _expressed(aligned, request, model or shape_model())
-        named = {drag.handle for drag in given}
         drags = [drag for drag in given if not drag.anchor]
-        drags += [drag for drag in moved if drag.handle not in named]
+        drags += _beside(given, moved)
         drags += [drag for drag in given if drag.anchor]
         regions, whole = regions | more, whole or open_
         if all(drag.anchor for drag in drags):
@@ -106,11 +106,21 @@ def _given(request: Request) -> tuple[list[Drag], set[Region], bool]:
     drags, regions = list(request.drags), set(parts_of(request.drags))
     whole = not regions and any(not drag.anchor for drag in drags)
     if request.points:
-        typed = {drag.handle for drag in drags}
-        drags = [drag for drag in request.points.drags if drag.handle not in typed] + drags
+        drags = _beside(drags, request.points.drags) + drags
         regions |= set(request.points.regions)
         whole |= not request.points.regions
     return drags, regions, whole
+
+
+def _beside(first: Sequence[Drag], others: Sequence[Drag]) -> list[Drag]:
+    """Return those other drags that take hold of nothing which the first ones do."""
+    taken = set[int | tuple[float, float]]().union(*map(_held, first))
+    return [drag for drag in others if taken.isdisjoint(_held(drag))]
+
+
+def _held(drag: Drag) -> set[int | tuple[float, float]]:
+    """Return what a drag takes hold of: landmarks by their numbers, as one has several names, or a point."""
+    return set(numbers(drag.handle)) if isinstance(drag.handle, str) else {drag.handle}
 
 
 def _expressed(
@@ -201,8 +211,8 @@ def transfer(source: Shape, other: Shape, model: ShapeModel, *, parts: Sequence[
     expressed = model.transferred(source, other)
     shift = np.zeros((68, 2))
     for part in parts:
-        numbers = list(PARTS[part])
-        shift[numbers] = expressed[numbers]
+        own = list(PARTS[part])
+        shift[own] = expressed[own]
     if pose:
         shift += model.turned(model.pose(other)) - model.turned(model.pose(source))
     return shift

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from drag.landmarks import Drag
+from drag.names import numbers
 from drag.points import Points, check_mask, check_points
-from drag.presets import numbers
 from drag.regions import region_mask
 from drag.settings import Region
 from inversion.inversion import Inversion

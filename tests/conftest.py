@@ -1,6 +1,7 @@
 """Fixtures that several tests share: tiny generators, the store of real weights, a photo with a face."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,18 @@ def quick() -> EditSettings:
 def smile(astronaut: Photo, quick: EditSettings, store: Store) -> EditResult:
     """The demo's edit with few steps, by the embedded generator."""
     return Pipeline(quick, store=store).edit(astronaut, [parse_drag(text) for text in SMILE])
+
+
+@contextmanager
+def full_disk(room: int = 100) -> Iterator[None]:
+    """Let no file grow beyond `room` bytes, as a full disk does not."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def smooth_picture(height: int, width: int, *, seed: int = 0) -> np.ndarray:

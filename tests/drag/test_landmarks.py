@@ -22,7 +22,7 @@ def test_every_name_has_a_place(face):
     assert place(face, "48").tolist() == place(face, "#48").tolist() == [90, 220]
 
 
-@pytest.mark.parametrize("name", ["mouth-middle", "68", "#-1", ""])
+@pytest.mark.parametrize("name", ["mouth-middle", "68", "#-1", "", "²"])
 def test_unknown_names(face, name):
     with pytest.raises(InvalidInput, match="choose from"):
         place(face, name)

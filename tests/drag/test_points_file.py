@@ -47,6 +47,10 @@ POINT = {"handle": "chin", "move": [0, 5]}
         ({"points": [POINT | {"move": [0, "5"]}]}, r"its move is no \[x, y\]"),
         ({"points": [POINT | {"weight": 0}]}, "weight is a number above 0, not 0"),
         ({"points": [POINT | {"colour": 1}]}, "nothing else"),
+        ({"points": [POINT | {"move": [0, 10**400]}]}, r"its move is no \[x, y\], but \[0, 1000"),
+        ({"points": [POINT | {"weight": 10**400}]}, "weight is a number above 0, not 1000"),
+        ({"points": [POINT | {"move": [0, float("inf")]}]}, r"its move is no \[x, y\]"),
+        ({"points": [POINT | {"move": [0, float("nan")]}]}, r"its move is no \[x, y\]"),
     ],
 )
 def test_bad_files(tmp_path, change, message):
@@ -60,7 +64,7 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(InvalidInput, match="no points to read"):
         read_points(tmp_path / "none.json")
     path = tmp_path / "p.json"
-    for content in (b"{", b"\xff\xfe", b"[1]"):
+    for content in (b"{", b"\xff\xfe", b"[1]", b"[" * 200_000, b"1" * 5000):
         path.write_bytes(content)
         with pytest.raises(InvalidFile):
             read_points(path)

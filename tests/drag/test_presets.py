@@ -86,7 +86,11 @@ def test_files_of_the_users_own(tmp_path):
         ("[a]\nturn = { yaw = 90 }", "from -45 to 45"),
         ("[a]\nturn = { spin = 9 }", "yaw, pitch and roll"),
         ("[a]\nturn = { yaw = 9 }\nregions = ['ear']", "is a list of face"),
+        ("[a]\nturn = { yaw = 9 }\nregions = [['mouth']]", "is a list of face"),
         ("[a]\nturn = { yaw = 9 }\ncolour = 1", "it has colour"),
+        ("a = " + "[" * 10_000, "no TOML file"),
+        ("a = " + "1" * 5000, "no TOML file"),
+        ("[a]\nmove = { 8 = [1, 1" + "0" * 400 + "] }", "from -100 to 100"),
         ("[A]\nturn = { yaw = 9 }", "lower-case"),
     ],
 )

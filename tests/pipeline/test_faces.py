@@ -49,6 +49,28 @@ def test_faces_at_any_angle(dlib, astronaut, face, angle):
     assert distance(found.landmarks, expected, 1) < 0.06
 
 
+def test_a_turned_face_of_a_large_photo(dlib, astronaut, face):
+    """It is found in a small copy, and its landmarks are those of the whole photo."""
+    large = cv2.resize(astronaut.pixels, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
+    (found,) = find_faces(np.ascontiguousarray(large.transpose(1, 0, 2)[:, ::-1]), dlib)
+    expected = np.stack([1535 - (face.landmarks[:, 1] * 3 + 1), face.landmarks[:, 0] * 3 + 1], axis=1)
+    assert distance(found.landmarks, expected, 1) < 0.05
+
+
+def test_a_large_photo_without_a_face_is_not_searched_at_its_full_size(dlib, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(dlib, "_boxes", lambda image, upsample: sizes.append(image.shape[:2]) or [])
+    assert dlib.detect(np.zeros((3000, 4000, 3), np.uint8)) == []
+    assert len(sizes) == 2 + len(dlib.TURNS)
+    assert max(sizes) == (1800, 2400)
+    assert max(height * width for height, width in sizes[2:]) < 1260 * 1260
+
+
+@pytest.mark.parametrize("shape", [(4, 12000, 3), (12000, 1, 3), (1, 1, 3)])
+def test_thin_pictures_have_no_faces(dlib, shape):
+    assert dlib.detect(np.zeros(shape, np.uint8)) == []
+
+
 def test_faces_come_from_left_to_right_and_the_largest_is_the_default(dlib, astronaut):
     crop = astronaut.pixels[:260, 100:340]
     large = cv2.resize(crop, None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC)

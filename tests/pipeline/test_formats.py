@@ -155,6 +155,25 @@ def test_heif_that_cannot_be_written_is_said_before_the_work(monkeypatch, tmp_pa
         check_output(tmp_path / "a.heic", overwrite=False)
 
 
+@pytest.mark.parametrize(("format_", "most"), [("WEBP", 16383), ("JPEG", 65500)])
+def test_a_photo_larger_than_its_format_holds(format_, most):
+    assert decode_photo(encode_photo(Photo(pixels=np.zeros((1, most, 3), np.uint8)), format_), name="it").width == most
+    for shape in ((1, most + 1, 3), (most + 1, 1, 3)):
+        with pytest.raises(InvalidInput, match=rf"more than {format_} holds, which is {most} a side: choose another"):
+            encode_photo(Photo(pixels=np.zeros(shape, np.uint8)), format_)
+    encode_photo(Photo(pixels=np.zeros((1, most + 1, 3), np.uint8)), "PNG")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Encoder plugin error"), ValueError("too large"), OSError("broken")])
+def test_a_writer_that_gives_up_is_said_in_a_sentence(error, monkeypatch):
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(InvalidInput, match=rf"cannot be written as PNG \({error}\): choose another format"):
+        encode_photo(Photo(pixels=PICTURE), "PNG")
+
+
 def test_damaged_heif():
     pytest.importorskip("pillow_heif")
     with pytest.raises(InvalidFile, match=r"damaged|no JPEG"):

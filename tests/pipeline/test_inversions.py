@@ -16,7 +16,7 @@ from pipeline.cli.app import run
 from pipeline.edit import Pipeline
 from pipeline.inversions import is_inversion, read_with_photo, write_for_photo
 from pipeline.photo import Photo, read_photo, write_photo
-from tests.conftest import SMILE, smooth_picture
+from tests.conftest import SMILE, full_disk, smooth_picture
 from tests.pipeline.test_cli import INVERT, QUICK
 from weights.errors import InvalidFile, InvalidInput
 
@@ -60,6 +60,22 @@ def test_the_cache_lets_go_of_what_was_not_used_for_longest(tmp_path, inversion)
     assert [cache.get(key) is not None for key in "abc"] == [True, False, True]
     InversionCache(tmp_path, limit=0).put("d", inversion)
     assert [path.name[0] for path in cache.paths()] == ["d"]
+
+
+def test_an_inversion_that_cannot_be_kept_is_no_error(tmp_path, inversion, caplog):
+    (tmp_path / "file").write_text("no folder")
+    InversionCache(tmp_path / "file").put("a", inversion)
+    assert "the inversion could not be kept in" in caplog.text
+    caplog.clear()
+    with full_disk():
+        InversionCache(tmp_path).put("a", inversion)
+    assert "the inversion could not be kept in" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_damaged_inversion_that_cannot_be_removed_is_made_again(tmp_path):
+    (tmp_path / "a.inv.safetensors").mkdir()  # which unlink refuses, as it does in a folder that is read-only
+    assert InversionCache(tmp_path).get("a") is None
 
 
 def test_the_second_edit_skips_the_inversion(tmp_path, quick, store, astronaut, monkeypatch):

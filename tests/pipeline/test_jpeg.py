@@ -1,13 +1,15 @@
 """JPEG's segments and blocks."""
 
 import shutil
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from pipeline import jpeg
+from pipeline.metadata import mark_edited
 from pipeline.photo import decode_photo, encode_photo
 from tests.conftest import smooth_picture
 from tests.pipeline.test_photo import ICC, XMP, exif, file_of
@@ -122,9 +124,37 @@ def test_segments_survive_and_thumbnails_of_photoshop_do_not():
 
 
 def test_metadata_that_does_not_fit_is_left_out(caplog):
+    caplog.set_level("INFO")
     written = jpeg.with_metadata(file_of(PICTURE, "JPEG"), exif=b"x" * 70000, xmp=None, icc=None, others=())
     assert len(written) < 70000
     assert "does not fit" in caplog.text
+
+
+def large_xmp(size):
+    return XMP.replace(b'dc:format="kept"', b'dc:format="' + b"x" * size + b'"')
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG"])
+def test_the_mark_of_an_edit_stays_where_xmp_does_not_fit(format_):
+    large = large_xmp(65502 - len(XMP) if format_ == "JPEG" else 70000)  # of a JPEG: until it is marked
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", large.decode())
+    data = file_of(PICTURE, format_, **({"xmp": large} if format_ == "JPEG" else {"pnginfo": text}))
+    photo = decode_photo(data, name="it")
+    assert photo.notices == ("it has more XMP than a JPEG holds: written as JPEG, the edited photo is without it.",)
+    again = decode_photo(encode_photo(edit(photo), "JPEG"), name="it")
+    assert again.xmp == mark_edited(None)
+    assert b"xxxx" in decode_photo(encode_photo(edit(photo), "PNG"), name="it").xmp
+    assert decode_photo(encode_photo(replace(photo, xmp=large_xmp(70000)), "JPEG"), name="it").xmp is None
+
+
+def test_exif_that_does_not_fit_is_said():
+    tags = Image.Exif()
+    tags[0x010E] = "x" * 70000
+    photo = decode_photo(file_of(PICTURE, "PNG", exif=tags.tobytes()), name="it")
+    assert photo.notices == ("it has more EXIF than a JPEG holds: written as JPEG, the edited photo is without it.",)
+    assert decode_photo(encode_photo(photo, "JPEG"), name="it").exif is None
+    assert decode_photo(encode_photo(photo, "PNG"), name="it").exif == photo.exif
 
 
 def test_the_second_picture_of_a_file_is_left_out():

@@ -1,8 +1,9 @@
+import struct
 from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from pipeline.photo import Photo, decode_photo, encode_photo, read_mask, read_photo, write_photo
 from tests.conftest import smooth_picture
@@ -61,6 +62,32 @@ def test_orientation_is_applied_once(orientation):
     turned = Image.fromarray(PICTURE)
     turned.getexif()[0x0112] = orientation
     assert Image.open(BytesIO(encode_photo(upright, "PNG"))).getexif()[0x0112] == 1
+
+
+def odd_exif(tag, kind, orientation):
+    """EXIF of an orientation and of a tag whose type is none that it has; Pillow can read it but not write it."""
+    entries = [(0x0112, 3, 1, orientation), (tag, kind, 1, 0x30)]
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + directory + bytes(100)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(("tag", "kind"), [(0x010E, 11), (0x0100, 1), (0xA302, 11), (0x011A, 2), (0xA302, 5)])
+def test_a_tag_that_cannot_be_written_again_is_kept_and_the_photo_turned(format_, tag, kind):
+    data = file_of(PICTURE, format_, exif=odd_exif(tag, kind, 6))
+    photo = decode_photo(data, name="it")
+    upright = np.rot90(np.asarray(Image.open(BytesIO(data)).convert("RGB")), -1)
+    assert np.array_equal(photo.pixels, upright)
+    assert odd_exif(tag, kind, 1).endswith(photo.exif)
+    assert odd_exif(tag, kind, 1).endswith(decode_photo(encode_photo(photo, format_), name="it").exif)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_every_format_is_turned_as_pillow_turns_it(format_, orientation):
+    data = file_of(PICTURE, format_, exif=exif(orientation))
+    wanted = np.asarray(ImageOps.exif_transpose(Image.open(BytesIO(data))).convert("RGB"))
+    assert np.array_equal(decode_photo(data, name="it").pixels, wanted)
 
 
 @pytest.mark.parametrize("format_", ["PNG", "TIFF", "WEBP"])
@@ -139,6 +166,55 @@ def test_colour_space_and_back():
     assert Photo(pixels=PICTURE, icc=b"damaged").to_srgb(PICTURE) is PICTURE
 
 
+def second_page_without_width():
+    page = Image.fromarray(PICTURE)
+    head, width, rest = file_of(page, "TIFF", save_all=True, append_images=[page]).rpartition(b"\0\1\4\0")
+    return head + b"\0\7" + width[2:] + rest
+
+
+def linear_srgb():
+    """A profile of sRGB's primaries whose values grow with the light; by its name it is sRGB's."""
+    number = struct.pack(">i", 1 << 16)
+    return ICC.replace(b"para\0\0\0\0\0\3\0\0" + ICC[ICC.index(b"para") + 12 :][:4], b"para" + bytes(8) + number)
+
+
+def scanner():
+    """A profile as scanners have them: a table from RGB to Lab, and none back."""
+    white, ramp = struct.pack(">3i", 63189, 65536, 54060), bytes(range(256)) * 3
+    unit = struct.pack(">9i", *np.eye(3, dtype=int).ravel() << 16)
+    corners = np.uint8([[0, 128, 128], [255, 128, 128]])[[0, 0, 0, 0, 1, 1, 1, 1]]
+    tags = {
+        b"A2B0": b"mft1" + bytes(4) + bytes([3, 3, 2, 0]) + unit + ramp + corners.tobytes() + ramp,
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 8) + b"scanner\0" + bytes(80),
+        b"wtpt": b"XYZ " + bytes(4) + white,
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    for tag, content in tags.items():
+        table += tag + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    head = struct.pack(">I4sI", 128 + len(table + body), b"lcms", 0x02400000) + b"scnrRGB Lab " + bytes(12) + b"acsp"
+    return (head.ljust(68, b"\0") + white).ljust(128, b"\0") + table + body
+
+
+def test_srgb_is_told_by_its_colours_not_by_its_name():
+    photo = Photo(pixels=PICTURE, icc=linear_srgb())
+    assert "srgb" in ImageCms.ImageCmsProfile(BytesIO(photo.icc)).profile.profile_description.lower()
+    light = PICTURE / 255
+    srgb = 255 * np.where(light < 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(photo.to_srgb(PICTURE) - srgb).mean() < 1
+    named_otherwise = ICC.replace(b"s\0R\0G\0B", b"o\0d\0d\0_")
+    assert named_otherwise != ICC
+    assert Photo(pixels=PICTURE, icc=named_otherwise).to_srgb(PICTURE) is PICTURE
+
+
+@pytest.mark.parametrize("icc", [scanner(), b"damaged"])
+def test_a_profile_that_works_one_way_only_is_kept_and_said(icc):
+    photo = decode_photo(file_of(PICTURE, "PNG", icc_profile=icc), name="it")
+    assert photo.notices == ("it has a colour profile that cannot be used: its colours are taken for sRGB's.",)
+    assert photo.to_srgb(PICTURE) is photo.from_srgb(PICTURE) is PICTURE
+    assert decode_photo(encode_photo(photo, "PNG"), name="it").icc == icc
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -147,6 +223,7 @@ def test_colour_space_and_back():
         (file_of(PICTURE, "BMP"), "no JPEG"),
         (file_of(PICTURE, "PNG")[:200], "damaged"),
         (file_of(PICTURE, "JPEG")[:400], "damaged"),
+        (second_page_without_width(), "damaged: Missing dim"),
     ],
 )
 def test_bad_files(data, message):
@@ -155,7 +232,6 @@ def test_bad_files(data, message):
 
 
 def test_decompression_bomb():
-    import struct
     import zlib
 
     def chunk(kind, body):

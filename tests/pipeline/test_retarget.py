@@ -328,6 +328,27 @@ def test_drags_go_before_points_and_presets(subject):
         plan(subject, Request(like=subject.photo))
 
 
+def test_a_landmark_is_the_same_by_each_of_its_names(subject):
+    smile = ((SMILE, 0.5),)
+
+    def handles(**request):
+        return [str(drag) for drag in plan(subject, Request(**request)).drags]
+
+    alone = handles(presets=smile)
+    assert any(drag.startswith("mouth-left:") for drag in alone)
+    for name in ("48", "#48", "mouth-left"):
+        asked = handles(presets=smile, drags=(parse_drag(f"{name}:8%,0%"),))
+        assert asked[0] == f"{name}:8%,0%"
+        assert not any(drag.startswith("mouth-left:") for drag in asked[1:])
+        assert any(drag.startswith("mouth-right:") for drag in asked)
+    # What holds both corners of the mouth takes the place of each; and anchors give way likewise.
+    both = handles(presets=smile, drags=(parse_drag("mouth:0%,3%"), parse_drag("8:0%,1%")))
+    assert not any(drag.startswith(("mouth-", "chin:")) for drag in both)
+    points = PointsFile(drags=(parse_drag("mouth-left:1%,2%"), parse_drag("9,9:8,8"), parse_drag("7,7:8,8")))
+    drags = (parse_drag("48:3%,0%"), parse_drag("9,9:5,5"))
+    assert handles(points=points, drags=drags) == ["7,7:8,8", "48:3%,0%", "9,9:5,5"]
+
+
 def test_success_is_told_by_the_landmarks_where_they_are_seen():
     assert succeeded({"arrived": False, "reached": 0.5})
     assert not succeeded({"arrived": True, "reached": 0.49})

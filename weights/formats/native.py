@@ -29,6 +29,14 @@ def read(path: Path, *, keep_dtype: bool = False) -> tuple[dict[str, Tensor], di
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and metadata; the file is there whole or not at all."""
+    """Write tensors and metadata; the file is there whole or not at all.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk.
+    """
+    data = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with replacing(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=dict(metadata))
+        try:
+            save_file(data, temporary, metadata=dict(metadata))
+        except SafetensorError as error:
+            raise OSError(f"{path} could not be written: {error}") from error

@@ -1,0 +1,36 @@
+"""Moving pictures of drags."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from drag.editor import DragResult
+from pipeline.preview import FRAME, LAST_FRAME, write_preview
+from tests.conftest import full_disk
+
+
+@pytest.fixture
+def drag():
+    """A drag of three steps."""
+    path = np.tile([[10.0, 10.0]], (4, 1, 1))
+    rows = torch.zeros(4, 1, 8)
+    return DragResult(w=rows[:1], reason="arrived", steps=3, path=path, targets=path[0], rows=rows)
+
+
+def noise(w):
+    return np.random.default_rng(0).uniform(0, 255, (384, 384, 3)).astype(np.float32)
+
+
+def test_a_film_is_written_whole(tmp_path, drag):
+    write_preview(tmp_path / "a.mp4", drag, noise)
+    film = cv2.VideoCapture(str(tmp_path / "a.mp4"))
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 4 + LAST_FRAME // FRAME
+
+
+@pytest.mark.parametrize("ending", ["mp4", "gif", "webp"])
+@pytest.mark.parametrize("room", [100, 20_000])
+def test_a_film_that_does_not_fit_on_the_disk_leaves_none(tmp_path, drag, ending, room):
+    with full_disk(room), pytest.raises(OSError, match=r"make room on the disk|File too large"):
+        write_preview(tmp_path / f"a.{ending}", drag, noise)
+    assert list(tmp_path.iterdir()) == []
