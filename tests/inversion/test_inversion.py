@@ -164,15 +164,23 @@ def test_damaged_files(tmp_path, tuned):
         read_inversion(path)
 
 
-def test_a_batch_is_inverted_like_its_photos(generator, crop, lpips):
-    crops = torch.cat([crop, crop.flip(3)])
-    both = invert(generator, crops, lpips=lpips, settings=replace(QUICK, patience=0), tuning=UNTUNED)
-    alone = [
-        invert(generator, c[None], lpips=lpips, settings=replace(QUICK, patience=0), tuning=UNTUNED)[0] for c in crops
-    ]
+@pytest.mark.parametrize("patience", [0, 3])
+def test_a_batch_is_inverted_like_its_photos(generator, crop, lpips, patience):
+    """Also where one of them reaches its plateau long before the other."""
+    settings = replace(QUICK, steps=30, patience=patience)
+    own = generator.network.synthesis(generator.network.mapping.w_avg.expand(1, generator.network.config.num_ws, -1))
+    crops = torch.cat([own, crop])
+    both = invert(generator, crops, lpips=lpips, settings=settings, tuning=UNTUNED)
+    alone = [invert(generator, c[None], lpips=lpips, settings=settings, tuning=UNTUNED)[0] for c in crops]
     for one, other in zip(both, alone, strict=True):
         assert one.w.shape == (1, *one.w.shape[1:])
-        assert one.loss == pytest.approx(other.loss, rel=0.15)
+        assert one.loss == pytest.approx(other.loss, rel=1e-3, abs=1e-6)
+        assert (one.w - other.w).abs().max() < 1e-3
+    assert (alone[0].steps["project"] < 0.7 * alone[1].steps["project"]) == bool(patience)
+
+
+def test_a_batch_is_tuned_one_by_one(generator, crop, lpips):
+    crops = torch.cat([crop, crop.flip(3)])
     tuned = invert(generator, crops, lpips=lpips, settings=QUICK, tuning=TuningSettings(tune=True, steps=2))
     assert all(found.difference and found.steps["tune"] == 2 for found in tuned)
     with pytest.raises(InvalidInput, match="one photo at a time"):
