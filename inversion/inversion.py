@@ -16,7 +16,7 @@ from torch import Tensor
 
 from inversion.perceptual import Mixture
 from inversion.pivotal import tune, with_difference
-from inversion.project import Callback, Objective, project
+from inversion.project import Callback, Objective, Step, project
 from inversion.settings import InversionSettings, TuningSettings
 from weights.errors import InvalidFile, InvalidInput
 from weights.formats import native
@@ -153,6 +153,7 @@ def invert(
     if len(crops) > 1 and settings.noise == "optimise":
         raise InvalidInput("Noise maps are optimised for one photo at a time: invert the photos one by one.")
     deadline = time.monotonic() + settings.time_limit if settings.time_limit else math.inf
+    listener = _Listener(callback)
     found = project(
         generator.network,
         crops,
@@ -164,14 +165,14 @@ def invert(
         dtype=dtype,
         seed=seed,
         deadline=deadline,
-        callback=callback,
+        callback=listener,
     )
     original = generator.network.synthesis
     noise = {name: (noise - original.get_buffer(name)).half() for name, noise in found.noise.items()}
     metric = Mixture(lpips, texture, tuning.texture) if texture and tuning.texture else lpips
     inversions = []
-    completed = found.completed
     for i, w in enumerate(found.w):
+        completed = found.completed and not listener.stopped
         difference, steps = noise, {"project": found.steps}
         loss = pivot_loss = float(found.loss[i])
         if tuning.tune and completed:
@@ -185,8 +186,8 @@ def invert(
                 start=difference,
                 dtype=dtype,
                 seed=seed,
-                deadline=deadline,
-                callback=callback,
+                deadline=_share(deadline, len(crops) - i),
+                callback=listener,
             )
             difference, steps["tune"], completed = tuned.difference, tuned.steps, tuned.completed
             with torch.no_grad():
@@ -205,6 +206,23 @@ def invert(
             )
         )
     return inversions
+
+
+class _Listener:
+    """A callback that remembers that it said stop: what was not begun by then is not begun any more."""
+
+    def __init__(self, callback: Callback | None) -> None:
+        self.callback, self.stopped = callback, False
+
+    def __call__(self, step: Step) -> bool:
+        self.stopped = self.stopped or (self.callback is not None and self.callback(step) is False)
+        return not self.stopped
+
+
+def _share(deadline: float, photos: int) -> float:
+    """Return the deadline of the first of so many photos, which have the same time each until `deadline`."""
+    now = time.monotonic()
+    return now + (deadline - now) / photos
 
 
 def doubt(inversion: Inversion, generator: LoadedGenerator) -> str | None:

@@ -20,7 +20,8 @@ class InversionSettings:
         focus: share of the loss's weight that the background gives up to the face, from 0 to 1.
         noise: keep the noise maps, or optimise them as well.
         patience: stop when the loss has not fallen by 0.5 % in so many steps; 0 for never.
-        time_limit: seconds after which the best so far is taken; 0 for none.
+        time_limit: seconds after which the best so far is taken, for all photos that are inverted as one batch; they
+            share what the projection leaves of it for their tunings. 0 for none.
     """
 
     space: Literal["w", "w+"] = "w+"

@@ -102,6 +102,30 @@ def test_the_clock_ends_it(generator, crop, lpips):
     assert found.steps == {"project": 1}
 
 
+def test_photos_of_a_batch_share_the_time_for_their_tunings(generator, crop, lpips, monkeypatch):
+    """One whose share is over leaves the next one its own."""
+    seconds = iter(range(10**6))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(seconds)))
+    settings = replace(QUICK, steps=2, time_limit=60)
+    both = invert(generator, torch.cat([crop, crop.flip(3)]), lpips=lpips, settings=settings, tuning=TuningSettings())
+    assert [found.completed for found in both] == [False, False]
+    assert min(found.steps["tune"] for found in both) > 10
+    assert sum(found.steps["tune"] for found in both) < 60
+
+
+def test_nothing_is_begun_after_a_stop(generator, crop, lpips):
+    both = invert(
+        generator,
+        torch.cat([crop, crop.flip(3)]),
+        lpips=lpips,
+        settings=replace(QUICK, steps=2),
+        tuning=TuningSettings(steps=5),
+        callback=lambda step: step.phase != "tune" or step.index < 1,
+    )
+    assert [found.completed for found in both] == [False, False]
+    assert [found.steps.get("tune") for found in both] == [2, None]
+
+
 def test_the_file_holds_it_all(tmp_path, generator, tuned):
     path = tmp_path / "face.inv.safetensors"
     alignment = torch.eye(2, 3, dtype=torch.float64) * 1.1
