@@ -17,7 +17,7 @@ from torch import Tensor
 from inversion.perceptual import Mixture
 from inversion.pivotal import tune, with_difference
 from inversion.project import Callback, Objective, Step, project
-from inversion.settings import InversionSettings, TuningSettings
+from inversion.settings import InversionSettings, TuningSettings, check
 from weights.errors import InvalidFile, InvalidInput
 from weights.formats import native
 from weights.generator import Generator
@@ -147,11 +147,10 @@ def invert(
         callback: told of each step.
 
     Raises:
-        InvalidInput: noise maps are to be optimised for more than one crop at a time.
+        InvalidInput: settings that make no sense, by themselves, for this generator, or for so many crops.
     """
     settings, tuning = settings or InversionSettings(), tuning or TuningSettings()
-    if len(crops) > 1 and settings.noise == "optimise":
-        raise InvalidInput("Noise maps are optimised for one photo at a time: invert the photos one by one.")
+    _check(settings, tuning, generator, len(crops))
     deadline = time.monotonic() + settings.time_limit if settings.time_limit else math.inf
     listener = _Listener(callback)
     found = project(
@@ -206,6 +205,18 @@ def invert(
             )
         )
     return inversions
+
+
+def _check(settings: InversionSettings, tuning: TuningSettings, generator: LoadedGenerator, photos: int) -> None:
+    """Make sure that the settings make sense before the work, for `invert`; errors as there."""
+    check(settings, tuning)
+    if tuning.tune and tuning.blocks > generator.size:
+        raise InvalidInput(
+            f"The tuning's blocks is at most the generator's {generator.size} px, not {tuning.blocks}: "
+            "nothing would be tuned."
+        )
+    if photos > 1 and settings.noise == "optimise":
+        raise InvalidInput("Noise maps are optimised for one photo at a time: invert the photos one by one.")
 
 
 class _Listener:

@@ -1,7 +1,10 @@
 """What can be set of an inversion. This module imports no torch: the command line reads its defaults."""
 
 from dataclasses import dataclass
-from typing import Literal
+from math import inf
+from typing import Literal, get_args, get_type_hints
+
+from weights.errors import InvalidInput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,3 +62,21 @@ class TuningSettings:
     enough: float = 0.03
     locality: float = 0.0
     blocks: int = 4
+
+
+def check(inversion: InversionSettings, tuning: TuningSettings) -> None:
+    """Make sure that the settings make sense by themselves.
+
+    Raises:
+        InvalidInput: one of them does not.
+    """
+    for what, settings in (("inversion", inversion), ("tuning", tuning)):
+        hints = get_type_hints(type(settings))
+        for name, value in vars(settings).items():
+            words, known = f"The {what}'s {name.replace('_', '-')}", get_args(hints[name])
+            if known and value not in known:
+                raise InvalidInput(f"{words} is {' or '.join(known)}, not {value!r}.")
+            if not known and not 0 <= value < inf:
+                raise InvalidInput(f"{words} is a number of 0 or more, not {value}.")
+    if inversion.focus > 1:
+        raise InvalidInput(f"The inversion's focus is from 0 to 1, not {inversion.focus}.")

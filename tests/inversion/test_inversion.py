@@ -1,4 +1,5 @@
 import dataclasses
+import math
 from dataclasses import replace
 
 import pytest
@@ -209,6 +210,41 @@ def test_a_batch_is_tuned_one_by_one(generator, crop, lpips):
     assert all(found.difference and found.steps["tune"] == 2 for found in tuned)
     with pytest.raises(InvalidInput, match="one photo at a time"):
         invert(generator, crops, lpips=lpips, settings=replace(QUICK, noise="optimise"), tuning=UNTUNED)
+
+
+@pytest.mark.parametrize(
+    ("settings", "tuning", "message"),
+    [
+        ({"steps": -1}, {}, "inversion's steps is a number of 0 or more, not -1"),
+        ({"pixel_weight": math.nan}, {}, "inversion's pixel-weight is a number of 0 or more, not nan"),
+        ({"time_limit": math.inf}, {}, "inversion's time-limit is a number of 0 or more, not inf"),
+        ({"focus": 1.5}, {}, "inversion's focus is from 0 to 1, not 1.5"),
+        ({"space": "z"}, {}, "inversion's space is w or w\\+, not 'z'"),
+        ({"prior": None}, {}, "inversion's prior is w or pn or none, not None"),
+        ({}, {"learning_rate": -0.1}, "tuning's learning-rate is a number of 0 or more, not -0.1"),
+        ({}, {"texture": -1.0}, "tuning's texture is a number of 0 or more"),
+        ({}, {"enough": math.nan}, "tuning's enough is a number of 0 or more, not nan"),
+        ({}, {"blocks": 64}, "tuning's blocks is at most the generator's 32 px, not 64"),
+    ],
+)
+def test_settings_that_make_no_sense(generator, crop, lpips, settings, tuning, message):
+    seen = []
+    with pytest.raises(InvalidInput, match=message) as raised:
+        invert(
+            generator,
+            crop,
+            lpips=lpips,
+            settings=replace(QUICK, **settings),
+            tuning=TuningSettings(**tuning),
+            callback=seen.append,
+        )
+    assert seen == []
+    assert str(raised.value).count(". ") == 0
+
+
+def test_blocks_do_not_matter_without_a_tuning(generator, crop, lpips):
+    tuning = replace(UNTUNED, blocks=64)
+    assert invert(generator, crop, lpips=lpips, settings=replace(QUICK, w_steps=0, steps=1), tuning=tuning)
 
 
 def test_texture_counts_in_the_tuning(generator, crop, lpips, store):
