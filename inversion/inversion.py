@@ -38,7 +38,7 @@ class Inversion:
         difference: of the tuned synthesis network, float16 by name; empty where it was not tuned.
         generator: name of the generator.
         generator_sha256: of its file.
-        loss: LPIPS plus the weighted mean squared error, by the settings' backbone.
+        loss: LPIPS plus the weighted mean squared error, by the settings' backbone alone, without the texture.
         pivot_loss: likewise, before the tuning: how well the generator itself shows the crop.
         steps: made in each phase: `project`, `tune`.
         completed: False where a callback or the clock stopped it.

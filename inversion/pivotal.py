@@ -27,7 +27,7 @@ class Tuning:
     Attributes:
         difference: tuned minus original parameters of the synthesis network, float16, by their names.
         images: (1, 3, size, size) float32, what the tuned generator shows at the pivot.
-        loss: of those: LPIPS plus the weighted mean squared error.
+        loss: of those, by the objective; LPIPS has the texture's part in it where there is one.
         steps: how many steps were made.
         completed: False where the callback or the clock stopped it.
     """

@@ -32,7 +32,8 @@ class Step:
         phase: `w`, `w+` or `tune`.
         index: the step, from 0.
         total: how many steps the phase has at most.
-        loss: LPIPS plus the weighted mean squared error, mean over the batch, before the step.
+        loss: LPIPS plus the weighted mean squared error, mean over the batch, before the step; while tuning, LPIPS
+            has the texture's part in it.
     """
 
     phase: str

@@ -49,8 +49,9 @@ class TuningSettings:
             long, and edits are softer, and stain more easily.
         steps: at most so many.
         learning_rate: of Adam.
-        texture: weight of a second LPIPS, AlexNet's, which minds the fine texture that VGG's forgives; 0 for none.
-        enough: stop at this LPIPS.
+        texture: weight of a second LPIPS, AlexNet's, which minds the fine texture that VGG's forgives; 0 for none. It
+            does nothing where the inversion's own LPIPS is AlexNet's already.
+        enough: stop at this LPIPS, the texture's part included.
         locality: weight of the term that keeps the generator's other faces as they were; 0 for none.
         blocks: tune the blocks from this resolution up; 4 for all.
     """
