@@ -98,17 +98,20 @@ def tune(
 
 
 def with_difference(network: Generator, difference: dict[str, Tensor]) -> Generator:
-    """Return a frozen copy of a generator with a difference added to its synthesis network.
+    """Return a generator whose frozen synthesis network is a copy with a difference added; they share the mapping.
 
     Raises:
         KeyError: the difference names something that the network does not have.
     """
-    tuned = copy.deepcopy(network)
+    with torch.device("meta"):
+        tuned = Generator(network.config)
+    tuned.mapping = network.mapping
+    tuned.synthesis = copy.deepcopy(network.synthesis).requires_grad_(False)
     state = tuned.synthesis.state_dict()
     with torch.no_grad():
         for name, change in difference.items():
             state[name] += change.to(state[name])
-    return tuned.requires_grad_(False)
+    return tuned.train(network.training)
 
 
 def _parameters(synthesis: Synthesis, from_resolution: int) -> list[nn.Parameter]:

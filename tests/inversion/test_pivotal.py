@@ -86,6 +86,22 @@ def test_locality_looks_at_faces_between_the_pivot_and_random_ones(problem):
     assert all((ws - pivot).norm() < (random - pivot).norm() for ws, random in between)
 
 
+def test_a_tuned_copy_holds_its_own_synthesis_network_alone():
+    """Kernels that were prepared for the original, which its copy cannot use, are not kept with it."""
+    network = tiny_generator(16)
+    shown = network.synthesis(tiny_ws(network))
+    kept = network.synthesis.b16.conv1._kept
+    assert kept is not None
+    tuned = with_difference(network, {"b16.conv1.bias": torch.ones(16)})
+    assert tuned.mapping is network.mapping
+    assert [m._kept for m in tuned.synthesis.modules() if hasattr(m, "_kept")] == [None] * 5
+    assert network.synthesis.b16.conv1._kept is kept
+    assert torch.equal(network.synthesis(tiny_ws(network)), shown)
+    assert not torch.equal(tuned.synthesis(tiny_ws(network)), shown)
+    assert tuned.training == network.training
+    assert not any(p.requires_grad or p.is_meta for p in tuned.parameters())
+
+
 def test_a_difference_of_another_network_is_refused():
     with pytest.raises(KeyError):
         with_difference(tiny_generator(8), {"b64.conv1.weight": torch.zeros(1)})
