@@ -15,7 +15,7 @@ from inversion.prior import PnSpace
 from inversion.settings import InversionSettings
 from weights.encoder import Encoder
 from weights.generator import Generator
-from weights.perceptual import Lpips
+from weights.perceptual import Lpips, layer_weights
 
 LEARNING_RATE = 0.07  # in units of the generator's spread of w
 NOISE_LEARNING_RATE = 0.02
@@ -78,12 +78,13 @@ class Objective:
         """
         self.crops, self.lpips, self.pixel_weight, self.weight = crops, lpips, settings.pixel_weight, weight
         self.target = lpips.features(crops)
+        self.layer_weights = None if weight is None else layer_weights(weight, self.target)
 
     def parts(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return LPIPS (N,) and mean squared error (N,) of pictures (N, 3, size, size) in [-1, 1]."""
         square = (images - self.crops).square()
         square = square if self.weight is None else square * self.weight
-        perceptual = self.lpips.distance(self.lpips.features(images), self.target, weight=self.weight)
+        perceptual = self.lpips.distance(self.lpips.features(images), self.target, weights=self.layer_weights)
         return perceptual, square.mean(dim=[1, 2, 3])
 
     def __call__(self, images: Tensor) -> Tensor:
