@@ -1,6 +1,6 @@
 """Quality of the drag on the embedded generator, per tracker.
 
-    python -m benchmarks.drag_quality [--pairs 50] [--few 25] [--trackers nearest patch none] [--items FOLDER]
+    python -m benchmarks.drag_quality [--pairs 50] [--few 25] [--trackers nearest steady none] [--items FOLDER]
         [--minutes 20] [--threads 2]
 
 Landmark manipulation (DragGAN, table 1), paired reconstruction (table 2), there and back (FreeDrag's CCSD).
@@ -208,7 +208,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=50)
     parser.add_argument("--few", type=int, default=25, help="pairs of the reconstruction, and of there and back")
-    parser.add_argument("--trackers", nargs="+", default=list(get_args(TrackerName)))
+    known = get_args(TrackerName)
+    parser.add_argument("--trackers", nargs="+", default=list(known), choices=known)
     parser.add_argument("--points", type=int, nargs="*", default=list(POINTS), choices=list(POINTS))
     parser.add_argument("--items", type=Path, default=Path("out/drag-quality"), help="folder of what was measured")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no drag after so many")

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from inversion.perceptual import Mixture
 from inversion.pivotal import tune, with_difference
-from inversion.project import Callback, Objective, project
-from inversion.settings import InversionSettings, TuningSettings
+from inversion.project import Callback, Objective, Step, project
+from inversion.settings import InversionSettings, TuningSettings, check
 from weights.errors import InvalidFile, InvalidInput
 from weights.formats import native
 from weights.generator import Generator
@@ -38,7 +38,7 @@ class Inversion:
         difference: of the tuned synthesis network, float16 by name; empty where it was not tuned.
         generator: name of the generator.
         generator_sha256: of its file.
-        loss: LPIPS plus the weighted mean squared error, by the settings' backbone.
+        loss: LPIPS plus the weighted mean squared error, by the settings' backbone alone, without the texture.
         pivot_loss: likewise, before the tuning: how well the generator itself shows the crop.
         steps: made in each phase: `project`, `tune`.
         completed: False where a callback or the clock stopped it.
@@ -147,12 +147,12 @@ def invert(
         callback: told of each step.
 
     Raises:
-        InvalidInput: noise maps are to be optimised for more than one crop at a time.
+        InvalidInput: settings that make no sense, by themselves, for this generator, or for so many crops.
     """
     settings, tuning = settings or InversionSettings(), tuning or TuningSettings()
-    if len(crops) > 1 and settings.noise == "optimise":
-        raise InvalidInput("Noise maps are optimised for one photo at a time: invert the photos one by one.")
+    _check(settings, tuning, generator, len(crops))
     deadline = time.monotonic() + settings.time_limit if settings.time_limit else math.inf
+    listener = _Listener(callback)
     found = project(
         generator.network,
         crops,
@@ -164,14 +164,14 @@ def invert(
         dtype=dtype,
         seed=seed,
         deadline=deadline,
-        callback=callback,
+        callback=listener,
     )
     original = generator.network.synthesis
     noise = {name: (noise - original.get_buffer(name)).half() for name, noise in found.noise.items()}
     metric = Mixture(lpips, texture, tuning.texture) if texture and tuning.texture else lpips
     inversions = []
-    completed = found.completed
     for i, w in enumerate(found.w):
+        completed = found.completed and not listener.stopped
         difference, steps = noise, {"project": found.steps}
         loss = pivot_loss = float(found.loss[i])
         if tuning.tune and completed:
@@ -185,8 +185,8 @@ def invert(
                 start=difference,
                 dtype=dtype,
                 seed=seed,
-                deadline=deadline,
-                callback=callback,
+                deadline=_share(deadline, len(crops) - i),
+                callback=listener,
             )
             difference, steps["tune"], completed = tuned.difference, tuned.steps, tuned.completed
             with torch.no_grad():
@@ -205,6 +205,35 @@ def invert(
             )
         )
     return inversions
+
+
+def _check(settings: InversionSettings, tuning: TuningSettings, generator: LoadedGenerator, photos: int) -> None:
+    """Make sure that the settings make sense before the work, for `invert`; errors as there."""
+    check(settings, tuning)
+    if tuning.tune and tuning.blocks > generator.size:
+        raise InvalidInput(
+            f"The tuning's blocks is at most the generator's {generator.size} px, not {tuning.blocks}: "
+            "nothing would be tuned."
+        )
+    if photos > 1 and settings.noise == "optimise":
+        raise InvalidInput("Noise maps are optimised for one photo at a time: invert the photos one by one.")
+
+
+class _Listener:
+    """A callback that remembers that it said stop: what was not begun by then is not begun any more."""
+
+    def __init__(self, callback: Callback | None) -> None:
+        self.callback, self.stopped = callback, False
+
+    def __call__(self, step: Step) -> bool:
+        self.stopped = self.stopped or (self.callback is not None and self.callback(step) is False)
+        return not self.stopped
+
+
+def _share(deadline: float, photos: int) -> float:
+    """Return the deadline of the first of so many photos, which have the same time each until `deadline`."""
+    now = time.monotonic()
+    return now + (deadline - now) / photos
 
 
 def doubt(inversion: Inversion, generator: LoadedGenerator) -> str | None:

@@ -16,8 +16,8 @@ from inversion.project import Callback, Objective, Step, ramp
 from inversion.settings import TuningSettings
 from weights.generator import Generator, Synthesis
 
-LOCALITY_REACH = 3.0  # alpha, in units of the spread of w: 30 for FFHQ's, as in the paper
-LOCALITY_PIXELS = 0.1  # weight of the mean squared error beside LPIPS
+LOCALITY_PSI = 0.5  # truncation of the random codes
+LOCALITY_REACH = 0.7  # alpha, in units of a random code's distance from the mean: 30 for FFHQ at 1024 px, the paper's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Tuning:
     Attributes:
         difference: tuned minus original parameters of the synthesis network, float16, by their names.
         images: (1, 3, size, size) float32, what the tuned generator shows at the pivot.
-        loss: of those: LPIPS plus the weighted mean squared error.
+        loss: of those, by the objective; LPIPS has the texture's part in it where there is one.
         steps: how many steps were made.
         completed: False where the callback or the clock stopped it.
     """
@@ -98,17 +98,20 @@ def tune(
 
 
 def with_difference(network: Generator, difference: dict[str, Tensor]) -> Generator:
-    """Return a frozen copy of a generator with a difference added to its synthesis network.
+    """Return a generator whose frozen synthesis network is a copy with a difference added; they share the mapping.
 
     Raises:
         KeyError: the difference names something that the network does not have.
     """
-    tuned = copy.deepcopy(network)
+    with torch.device("meta"):
+        tuned = Generator(network.config)
+    tuned.mapping = network.mapping
+    tuned.synthesis = copy.deepcopy(network.synthesis).requires_grad_(False)
     state = tuned.synthesis.state_dict()
     with torch.no_grad():
         for name, change in difference.items():
             state[name] += change.to(state[name])
-    return tuned.requires_grad_(False)
+    return tuned.train(network.training)
 
 
 def _parameters(synthesis: Synthesis, from_resolution: int) -> list[nn.Parameter]:
@@ -129,15 +132,20 @@ class _Locality:
         self, network: Generator, pivot: Tensor, objective: Objective, spread: float, dtype: torch.dtype, seed: int
     ) -> None:
         self.network, self.pivot, self.lpips, self.dtype = network, pivot, objective.lpips, dtype
-        self.reach = LOCALITY_REACH * spread * math.sqrt(network.config.w_dim)
+        self.reach = LOCALITY_REACH * spread * math.sqrt(pivot.numel())
         self.random = torch.Generator("cpu").manual_seed(seed)
 
+    def codes(self) -> tuple[Tensor, Tensor]:
+        """Return a code on the way from the pivot to a random one, and that one, both (1, num_ws, w_dim)."""
+        z = torch.randn(1, self.network.config.z_dim, generator=self.random, device="cpu").to(self.pivot)
+        other = self.network.mapping(z, truncation_psi=LOCALITY_PSI)
+        share = self.reach / torch.linalg.vector_norm(other - self.pivot)
+        return self.pivot.lerp(other, share.clamp(max=1)), other
+
     def loss(self, tuned: Synthesis) -> Tensor:
-        """Return LPIPS plus weighted mean squared error between a face before and after tuning."""
+        """Return LPIPS plus mean squared error between a face before and after tuning."""
         with torch.no_grad():
-            z = torch.randn(1, self.network.config.z_dim, generator=self.random, device="cpu").to(self.pivot)
-            way = self.network.mapping(z) - self.pivot
-            ws = self.pivot + self.reach * way / way.norm(dim=2, keepdim=True).clamp(min=1e-6)
+            ws, _ = self.codes()
             before = self.network.synthesis(ws, dtype=self.dtype)
         after = tuned(ws, dtype=self.dtype)
-        return self.lpips(after, before) + LOCALITY_PIXELS * (after - before).square().mean(dim=[1, 2, 3])
+        return self.lpips(after, before) + (after - before).square().mean(dim=[1, 2, 3])

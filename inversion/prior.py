@@ -25,8 +25,8 @@ class PnSpace:
         z = torch.randn(SAMPLES, mapping.config.z_dim, generator=random, device="cpu").to(mapping.w_avg)
         x = F.leaky_relu(mapping(z)[:, 0], 5.0)
         self._mean = x.mean(dim=0)
-        variance, axes = torch.linalg.eigh(torch.cov(x.T))
-        self._whiten = axes / variance.clamp(min=float(variance[-1]) * LEAST).sqrt()
+        variance, axes = torch.linalg.eigh(torch.cov(x.T).cpu())  # which torch may not have on MPS
+        self._whiten = (axes / variance.clamp(min=float(variance[-1]) * LEAST).sqrt()).to(x)
 
     def distance(self, ws: Tensor) -> Tensor:
         """Return the mean of v^2 over rows and elements of ws (N, rows, w_dim): (N,); about 1 for random w."""

@@ -15,7 +15,7 @@ from inversion.prior import PnSpace
 from inversion.settings import InversionSettings
 from weights.encoder import Encoder
 from weights.generator import Generator
-from weights.perceptual import Lpips
+from weights.perceptual import Lpips, layer_weights
 
 LEARNING_RATE = 0.07  # in units of the generator's spread of w
 NOISE_LEARNING_RATE = 0.02
@@ -32,7 +32,8 @@ class Step:
         phase: `w`, `w+` or `tune`.
         index: the step, from 0.
         total: how many steps the phase has at most.
-        loss: LPIPS plus the weighted mean squared error, mean over the batch, before the step.
+        loss: LPIPS plus the weighted mean squared error, mean over the batch, before the step; while tuning, LPIPS
+            has the texture's part in it.
     """
 
     phase: str
@@ -77,12 +78,13 @@ class Objective:
         """
         self.crops, self.lpips, self.pixel_weight, self.weight = crops, lpips, settings.pixel_weight, weight
         self.target = lpips.features(crops)
+        self.layer_weights = None if weight is None else layer_weights(weight, self.target)
 
     def parts(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return LPIPS (N,) and mean squared error (N,) of pictures (N, 3, size, size) in [-1, 1]."""
         square = (images - self.crops).square()
         square = square if self.weight is None else square * self.weight
-        perceptual = self.lpips.distance(self.lpips.features(images), self.target, weight=self.weight)
+        perceptual = self.lpips.distance(self.lpips.features(images), self.target, weights=self.layer_weights)
         return perceptual, square.mean(dim=[1, 2, 3])
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -126,7 +128,7 @@ def project(
     search = _Search(network, Objective(crops, lpips, settings, weight), spread, settings, dtype, deadline, callback)
     with torch.no_grad():
         w = network.mapping.w_avg.expand(len(crops), -1) if encoder is None else encoder(crops, dtype=dtype)
-    noise = None if encoder else torch.Generator(w.device).manual_seed(seed)
+    noise = None if encoder else torch.Generator("cpu").manual_seed(seed)
     ws = search.run("w", w[:, None], steps_in_w(settings, encoder), noise=noise).expand(-1, network.config.num_ws, -1)
     if settings.space == "w+" and search.completed:
         ws = search.run("w+", ws, settings.steps, prior=_prior(network, ws, spread, settings))
@@ -155,7 +157,7 @@ def _prior(
 
 
 class _Search:
-    """Adam from a start, the best code of each crop kept."""
+    """Adam from a start, the best code of each crop kept until it reaches its plateau."""
 
     def __init__(
         self,
@@ -195,17 +197,18 @@ class _Search:
             groups.append({"params": list(self.maps.values()), "rate": NOISE_LEARNING_RATE})
         optimizer = torch.optim.Adam(groups)
         best, best_loss = start.clone(), torch.full((len(start),), math.inf, device=start.device)
-        plateau = _Plateau(self.patience)
+        plateau = _Plateau(self.patience, best_loss)
         for i in range(total):
             for group in optimizer.param_groups:
                 group["lr"] = group["rate"] * ramp(i / total)
             seen = x
             if noise:
                 strength = NOISE * self.spread * max(0.0, 1 - i / total / NOISE_END) ** 2
-                seen = x + strength * torch.randn(x.shape, generator=noise, device=x.device)
+                # The batch shares it, so that a crop is inverted as it would be alone.
+                seen = x + strength * torch.randn(1, *x.shape[1:], generator=noise, device="cpu").to(x)
             shown = self.objective(self.render(seen.expand(-1, self.network.config.num_ws, -1)))
             loss = shown + prior(x) if prior else shown
-            better = loss.detach() < best_loss
+            better = (loss.detach() < best_loss) & ~plateau.reached
             best_loss = torch.where(better, loss.detach(), best_loss)
             best = torch.where(better[:, None, None], seen.detach(), best)
             optimizer.zero_grad()
@@ -217,24 +220,27 @@ class _Search:
             if (self.callback and self.callback(step) is False) or time.monotonic() > self.deadline:
                 self.completed = False
                 break
-            if plateau.reached(float(best_loss.mean())):
+            if plateau.all_reached(best_loss):
                 break
         return best
 
 
 class _Plateau:
-    """Tells when a loss has not fallen by half a percent in `patience` steps; never where that is 0."""
+    """Tells which losses have not fallen by half a percent in `patience` steps; none where that is 0."""
 
-    def __init__(self, patience: int) -> None:
-        self.patience = patience
-        self.best, self.since = math.inf, 0
+    def __init__(self, patience: int, losses: Tensor) -> None:
+        """`losses` (N,) are those to start from."""
+        self.patience, self.best = patience, losses
+        self.since = torch.zeros_like(losses, dtype=torch.long)
+        self.reached = torch.zeros_like(losses, dtype=torch.bool)
 
-    def reached(self, loss: float) -> bool:
-        if loss < self.best * 0.995:
-            self.best, self.since = loss, 0
-        else:
-            self.since += 1
-        return 0 < self.patience <= self.since
+    def all_reached(self, losses: Tensor) -> bool:
+        """Look at the losses (N,) after another step, and tell whether all have reached their plateau."""
+        fallen = losses < self.best * 0.995
+        self.best = torch.where(fallen, losses, self.best)
+        self.since = torch.where(fallen, 0, self.since + 1)
+        self.reached |= (self.since >= self.patience) & (self.patience > 0)
+        return bool(self.reached.all())
 
 
 def ramp(t: float) -> float:

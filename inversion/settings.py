@@ -1,7 +1,10 @@
 """What can be set of an inversion. This module imports no torch: the command line reads its defaults."""
 
 from dataclasses import dataclass
-from typing import Literal
+from math import inf
+from typing import Literal, get_args, get_type_hints
+
+from weights.errors import InvalidInput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +23,8 @@ class InversionSettings:
         focus: share of the loss's weight that the background gives up to the face, from 0 to 1.
         noise: keep the noise maps, or optimise them as well.
         patience: stop when the loss has not fallen by 0.5 % in so many steps; 0 for never.
-        time_limit: seconds after which the best so far is taken; 0 for none.
+        time_limit: seconds after which the best so far is taken, for all photos that are inverted as one batch; they
+            share what the projection leaves of it for their tunings. 0 for none.
     """
 
     space: Literal["w", "w+"] = "w+"
@@ -45,8 +49,9 @@ class TuningSettings:
             long, and edits are softer, and stain more easily.
         steps: at most so many.
         learning_rate: of Adam.
-        texture: weight of a second LPIPS, AlexNet's, which minds the fine texture that VGG's forgives; 0 for none.
-        enough: stop at this LPIPS.
+        texture: weight of a second LPIPS, AlexNet's, which minds the fine texture that VGG's forgives; 0 for none. It
+            does nothing where the inversion's own LPIPS is AlexNet's already.
+        enough: stop at this LPIPS, the texture's part included.
         locality: weight of the term that keeps the generator's other faces as they were; 0 for none.
         blocks: tune the blocks from this resolution up; 4 for all.
     """
@@ -58,3 +63,21 @@ class TuningSettings:
     enough: float = 0.03
     locality: float = 0.0
     blocks: int = 4
+
+
+def check(inversion: InversionSettings, tuning: TuningSettings) -> None:
+    """Make sure that the settings make sense by themselves.
+
+    Raises:
+        InvalidInput: one of them does not.
+    """
+    for what, settings in (("inversion", inversion), ("tuning", tuning)):
+        hints = get_type_hints(type(settings))
+        for name, value in vars(settings).items():
+            words, known = f"The {what}'s {name.replace('_', '-')}", get_args(hints[name])
+            if known and value not in known:
+                raise InvalidInput(f"{words} is {' or '.join(known)}, not {value!r}.")
+            if not known and not 0 <= value < inf:
+                raise InvalidInput(f"{words} is a number of 0 or more, not {value}.")
+    if inversion.focus > 1:
+        raise InvalidInput(f"The inversion's focus is from 0 to 1, not {inversion.focus}.")

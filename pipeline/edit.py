@@ -32,6 +32,7 @@ from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings
 from pipeline.subject import Aligned, Subject
 from pipeline.tensors import Crop, to_tensor
 from weights.compute import resolve_device, resolve_dtype
+from weights.errors import InvalidInput
 from weights.load import LoadedGenerator, load_generator
 from weights.perceptual import Lpips
 from weights.store import Store
@@ -145,7 +146,7 @@ class Pipeline:
 
     @cached_property
     def texture(self) -> Lpips | None:
-        """AlexNet's metric, where the tuning of the settings minds texture."""
+        """AlexNet's metric, where the tuning of the settings minds texture and `lpips` is not AlexNet's already."""
         tuning = self.settings.tuning
         if not (tuning.tune and tuning.texture and self.settings.inversion.perceptual != "alex"):
             return None
@@ -277,7 +278,7 @@ class Pipeline:
         """Find the codes of several photos' crops as one batch; those that are in the cache are taken from there.
 
         Raises:
-            InvalidInput: see `inversion.inversion.invert`.
+            InvalidInput: see `inversion.inversion.invert`; or the settings focus on a face, and there is none.
         """
         keys = [self._key(one) for one in aligned]
         found = [self.cache.get(key) if self.cache else None for key in keys]
@@ -316,14 +317,21 @@ class Pipeline:
         )
 
     def _focus(self, aligned: Aligned) -> Tensor | None:
-        """Return where the crop counts, (1, 1, size, size) of mean 1: the face more than its background."""
+        """Return where the crop counts, (1, 1, size, size) of mean 1: the face more than its background.
+
+        Raises:
+            InvalidInput: there is no face to focus on.
+        """
         focus = self.settings.inversion.focus
         if not focus:
             return None
+        if aligned.face is None:
+            raise InvalidInput(
+                f"The inversion's focus gives weight to a face, and crops for {self.generator.name} are cut without "
+                "looking for one: leave it at 0."
+            )
         size = aligned.alignment.size
-        face = np.ones((size, size), np.float32)
-        if aligned.face:
-            face = region_mask(aligned.alignment.to_crop(aligned.face.landmarks), "face", size)
+        face = region_mask(aligned.alignment.to_crop(aligned.face.landmarks), "face", size)
         weight = 1 - focus + focus * face
         return torch.as_tensor(weight / weight.mean(), device=self.device)[None, None]
 

@@ -284,6 +284,10 @@ class SynthesisLayer(nn.Module):
             self._kept = key, self._prepare(dtype)
         return self._kept[1]
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the kept kernel out of copies: a copied weight lies elsewhere, and would never find it again."""
+        return vars(self) | {"_kept": None}
+
     def _prepare(self, dtype: torch.dtype) -> Kernel:
         weight = self.weight * self.weight_gain
         squared = weight.square().sum(dim=[2, 3])

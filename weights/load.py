@@ -1,5 +1,6 @@
 """A generator ready to use, by name or from a file."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -9,7 +10,7 @@ import torch
 from weights.catalog import Entry, catalog, recognise
 from weights.encoder import Encoder
 from weights.errors import InvalidFile, InvalidInput
-from weights.files import sha256
+from weights.files import replacing, sha256
 from weights.formats import native
 from weights.formats.checkpoint import Checkpoint
 from weights.formats.errors import shown
@@ -183,31 +184,51 @@ def convert(
 ) -> dict[str, Any]:
     """Write a generator of any known layout as an own file, and return the metadata that it was given.
 
+    An encoder that lies beside the source is copied beside the output.
+
     Raises:
-        InvalidInput: the output exists and `overwrite` is not set, or it does not end in .safetensors; and see
-            `load_generator`.
+        InvalidInput: the output or its encoder exists and `overwrite` is not set, or it does not end in .safetensors;
+            and see `load_generator`.
     """
     if output.suffix != ".safetensors":
         raise InvalidInput(f"{output} does not end in .safetensors, which is what is written: give such a name.")
-    if output.exists() and not overwrite:
-        raise InvalidInput(f"{output} exists: give another path, or --overwrite.")
+    _check_free(output, overwrite=overwrite)
     store = store or Store()
+    source = find_generator(name, store=store)
+    encoders = _encoder_beside(source), _encoder_beside(output)
+    brings_one = encoders[0].exists() and encoders[0].resolve() != encoders[1].resolve()
+    if brings_one:
+        _check_free(encoders[1], overwrite=overwrite)
     loaded = load_generator(name, device=torch.device("cpu"), frame=frame, store=store)
+    metadata = _metadata(loaded, source)
+    try:
+        native.write(output, loaded.network.state_dict(), metadata)
+        if brings_one:
+            with replacing(encoders[1]) as temporary:
+                shutil.copyfile(encoders[0], temporary)
+    except OSError as error:
+        raise InvalidInput(f"{output} cannot be written: {error.strerror or error}.") from error
+    return metadata | {"output": str(output), "encoder": str(encoders[1]) if encoders[1].exists() else ""}
+
+
+def _check_free(path: Path, *, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise InvalidInput(f"{path} exists: give another path, or --overwrite.")
+
+
+def _metadata(loaded: LoadedGenerator, source: Path) -> dict[str, str]:
+    """Return what an own file says of a generator that came from another one."""
     config = loaded.network.config
-    metadata = {
+    told = {
         "architecture": f"stylegan2-{config.architecture}" + ("-portrait" if config.portrait else ""),
         "frame": loaded.frame,
-        "source": find_generator(name, store=store).name,
+        "source": source.name,
         "source_format": loaded.format,
         "source_sha256": loaded.sha256,
         "license": loaded.license,
         "conv_clamp": "" if config.conv_clamp is None else str(config.conv_clamp),
     }
-    try:
-        native.write(output, loaded.network.state_dict(), metadata)
-    except OSError as error:
-        raise InvalidInput(f"{output} cannot be written: {error.strerror or error}.") from error
-    return metadata | {"output": str(output)}
+    return told if loaded.usual_loss is None else told | {"usual_loss": str(loaded.usual_loss)}
 
 
 def build(checkpoint: Checkpoint, path: Path) -> Generator:
@@ -250,9 +271,14 @@ def _differences(expected: dict[str, torch.Tensor], state: dict[str, torch.Tenso
     return f"{shown(unknown[0])} belongs to no part of it" if unknown else ""
 
 
+def _encoder_beside(path: Path) -> Path:
+    """Return where the encoder of a generator's file lies, where there is one."""
+    return path.with_name(f"{path.stem}-encoder.safetensors")
+
+
 def _load_encoder(path: Path, device: torch.device) -> Encoder | None:
-    """Load the encoder that lies beside a generator's file as NAME-encoder.safetensors."""
-    beside = path.with_name(f"{path.stem}-encoder.safetensors")
+    """Load the encoder that lies beside a generator's file."""
+    beside = _encoder_beside(path)
     if not beside.exists():
         return None
     state, _ = native.read(beside)

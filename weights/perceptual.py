@@ -56,22 +56,30 @@ class Lpips(nn.Module):
         return out
 
     @staticmethod
-    def distance(a: list[Tensor], b: list[Tensor], *, weight: Tensor | None = None) -> Tensor:
+    def distance(a: list[Tensor], b: list[Tensor], *, weights: list[Tensor] | None = None) -> Tensor:
         """Return LPIPS (N,) between pictures given by their `features`.
 
-        `weight` (1, 1, H, W), mean 1, says where the pictures count; it is averaged down to each layer's map.
+        `weights` say where the pictures count, a map for each layer, as `layer_weights` makes them.
         """
         total = torch.zeros(len(a[0]), device=a[0].device)
-        for f, g in zip(a, b, strict=True):
+        for i, (f, g) in enumerate(zip(a, b, strict=True)):
             layer = (f - g).square().sum(dim=1)
-            if weight is not None:
-                layer = layer * F.interpolate(weight, size=layer.shape[1:], mode="area")[:, 0]
+            layer = layer if weights is None else layer * weights[i]
             total = total + layer.mean(dim=[1, 2])
         return total
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Return LPIPS (N,) between RGB pictures (N, 3, H, W) in [-1, 1]."""
         return self.distance(self.features(a), self.features(b))
+
+
+def layer_weights(weight: Tensor, features: list[Tensor]) -> list[Tensor]:
+    """Average a map (1 or N, 1, H, W) of mean 1 down to those of the features: (1 or N, h, w) for each.
+
+    The processor does it: on MPS, torch averages down only to sizes that divide the map's.
+    """
+    whole = weight.cpu()
+    return [F.interpolate(whole, size=f.shape[2:], mode="area")[:, 0].to(f.device) for f in features]
 
 
 def shrink(images: Tensor) -> Tensor:

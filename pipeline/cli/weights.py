@@ -193,6 +193,8 @@ def convert(
 ) -> None:
     """Convert a generator to safetensors, which loads faster and can hold no program.
 
+    An encoder beside it, NAME-encoder.safetensors, is copied to beside the output.
+
     Parameters
     ----------
     file
@@ -204,7 +206,7 @@ def convert(
     json
         Print what was written as JSON.
     overwrite
-        Replace a file that exists.
+        Replace files that exist.
     """
     from weights.load import convert as convert_generator
     from weights.store import Store

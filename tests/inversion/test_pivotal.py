@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from inversion.pivotal import tune, with_difference
+from inversion.pivotal import LOCALITY_REACH, _Locality, tune, with_difference
 from inversion.project import Objective
 from inversion.settings import InversionSettings, TuningSettings
 from tests.conftest import CPU, smooth_picture, tiny_generator, tiny_ws
@@ -70,6 +70,36 @@ def test_locality_keeps_other_faces(problem):
         tuned = with_difference(network, run(problem, locality=locality, learning_rate=0.005).difference)
         change.append(float((tuned.synthesis(others) - kept).square().mean()))
     assert change[1] < 0.75 * change[0]
+
+
+def test_locality_looks_at_faces_between_the_pivot_and_random_ones(problem):
+    network, _, objective = problem
+    spread = network.mapping.spread()
+    pivot = network.mapping.w_avg + 4 * (tiny_ws(network, seed=7) - network.mapping.w_avg)
+    for start in (pivot, network.mapping.w_avg.expand_as(pivot)):
+        locality = _Locality(network, start, objective, spread, torch.float32, seed=0)
+        for _ in range(20):
+            ws, random = locality.codes()
+            assert 0 < float((ws - start).norm()) <= float((random - start).norm()) * (1 + 1e-6)
+            assert float((ws - start).norm()) < 1.001 * LOCALITY_REACH * spread * pivot.numel() ** 0.5
+    between = [_Locality(network, pivot, objective, spread, torch.float32, seed=seed).codes() for seed in range(20)]
+    assert all((ws - pivot).norm() < (random - pivot).norm() for ws, random in between)
+
+
+def test_a_tuned_copy_holds_its_own_synthesis_network_alone():
+    """Kernels that were prepared for the original, which its copy cannot use, are not kept with it."""
+    network = tiny_generator(16)
+    shown = network.synthesis(tiny_ws(network))
+    kept = network.synthesis.b16.conv1._kept
+    assert kept is not None
+    tuned = with_difference(network, {"b16.conv1.bias": torch.ones(16)})
+    assert tuned.mapping is network.mapping
+    assert [m._kept for m in tuned.synthesis.modules() if hasattr(m, "_kept")] == [None] * 5
+    assert network.synthesis.b16.conv1._kept is kept
+    assert torch.equal(network.synthesis(tiny_ws(network)), shown)
+    assert not torch.equal(tuned.synthesis(tiny_ws(network)), shown)
+    assert tuned.training == network.training
+    assert not any(p.requires_grad or p.is_meta for p in tuned.parameters())
 
 
 def test_a_difference_of_another_network_is_refused():

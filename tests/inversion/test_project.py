@@ -1,7 +1,8 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
-from inversion.project import WITHOUT_ENCODER, project
+from inversion.project import WITHOUT_ENCODER, Objective, project
 from inversion.settings import InversionSettings
 from tests.conftest import CPU, tiny_generator, tiny_ws
 from weights.encoder import Encoder
@@ -66,6 +67,22 @@ def test_w_keeps_its_rows_alike_and_w_plus_shows_more(network, crops, lpips):
 def test_the_pull_keeps_rows_together(network, crops, lpips):
     spreads = [float(invert(network, crops, lpips, pull=pull).w.std(dim=1).mean()) for pull in (0.0, 1.0)]
     assert spreads[1] < 0.7 * spreads[0]
+
+
+def test_the_weight_is_brought_to_each_layer_once(network, crops, lpips, monkeypatch):
+    weight = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    weight = weight / weight.mean(dim=[1, 2, 3], keepdim=True)
+    objective = Objective(crops, lpips, InversionSettings(perceptual="alex"), weight)
+    monkeypatch.setattr(F, "interpolate", None)  # and not again with each step
+    shown = network.synthesis(tiny_ws(network, 2, seed=6))
+    perceptual, square = objective.parts(shown)
+    monkeypatch.undo()
+    layers = [
+        ((f - g).square().sum(dim=1, keepdim=True) * F.adaptive_avg_pool2d(weight, f.shape[2:])).mean(dim=[1, 2, 3])
+        for f, g in zip(lpips.features(shown), lpips.features(crops), strict=True)
+    ]
+    assert torch.allclose(perceptual, sum(layers), rtol=1e-5)
+    assert torch.allclose(square, ((shown - crops).square() * weight).mean(dim=[1, 2, 3]))
 
 
 def test_starts_from_the_encoder(network, crops, lpips):

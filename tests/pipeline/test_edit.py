@@ -149,6 +149,13 @@ def test_a_generator_without_landmarks(centered, store):
         pipeline.edit(photo, [parse_drag(SMILE[0])])
 
 
+def test_there_is_no_focus_without_a_face(centered, store):
+    settings = center_settings(centered)
+    pipeline = Pipeline(replace(settings, inversion=replace(settings.inversion, focus=0.5)), store=store)
+    with pytest.raises(InvalidInput, match="crops for tiny are cut without looking for one: leave it at 0"):
+        pipeline.edit(Photo(pixels=smooth_picture(120, 160)), [parse_drag("80,60:90,66")])
+
+
 @pytest.mark.parametrize("embedded", [True, False], ids=["embedded", "tiny"])
 def test_every_tensor_is_made_on_its_device(embedded, centered, store, astronaut):
     """Under a default device that holds no numbers, a tensor made without its device would fail."""

@@ -4,7 +4,7 @@ import torch
 from tests.conftest import CPU, tiny_generator, tiny_ws
 from weights.errors import InvalidFile, InvalidInput
 from weights.formats import native
-from weights.load import EMBEDDED, load_generator
+from weights.load import EMBEDDED, EMBEDDED_USUAL_LOSS, convert, load_generator
 
 
 def test_embedded_generator():
@@ -58,3 +58,37 @@ def test_unknown_frame_in_a_file(tmp_path):
     native.write(path, tiny_generator(16).state_dict(), {"frame": "oval"})
     with pytest.raises(InvalidFile, match="'oval'"):
         load_generator(path, device=CPU)
+
+
+def test_a_conversion_brings_encoder_and_usual_loss(tmp_path):
+    output, beside = tmp_path / "mine.safetensors", tmp_path / "mine-encoder.safetensors"
+    beside.write_bytes(b"another's")
+    with pytest.raises(InvalidInput, match=r"mine-encoder\.safetensors exists: give another path, or --overwrite"):
+        convert(EMBEDDED, output)
+    assert beside.read_bytes() == b"another's"
+    assert not output.exists()
+    told = convert(EMBEDDED, output, overwrite=True)
+    assert told["encoder"] == str(beside)
+    source, again = (load_generator(name, device=CPU) for name in (EMBEDDED, output))
+    assert again.usual_loss == source.usual_loss == EMBEDDED_USUAL_LOSS
+    picture = torch.rand(1, 3, 128, 128) * 2 - 1
+    assert torch.equal(again.encoder(picture), source.encoder(picture))
+
+
+def test_a_conversion_beside_its_source_keeps_the_encoder_there(tmp_path):
+    first = tmp_path / "mine.safetensors"
+    convert(EMBEDDED, first)
+    other = first.rename(tmp_path / "mine.pt")  # a file is known by its content
+    encoder = (tmp_path / "mine-encoder.safetensors").read_bytes()
+    told = convert(other, first)
+    assert told["encoder"] == str(tmp_path / "mine-encoder.safetensors")
+    assert (tmp_path / "mine-encoder.safetensors").read_bytes() == encoder
+
+
+def test_a_conversion_of_what_has_no_encoder(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    native.write(path, tiny_generator(16).state_dict(), {})
+    told = convert(path, tmp_path / "other.safetensors")
+    assert told["encoder"] == ""
+    assert "usual_loss" not in told
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["mine.safetensors", "other.safetensors"]

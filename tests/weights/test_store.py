@@ -293,6 +293,30 @@ def test_the_hash_of_the_first_download_is_kept(server, tmp_path, monkeypatch):
         store.get("net")
 
 
+def test_what_has_no_published_hash_gets_its_name_last(server, tmp_path, monkeypatch):
+    """A process that is killed while it checks leaves no file that looks checked."""
+    entry = generator_entry(server, sha256=None, noncommercial=False)
+    monkeypatch.setattr(store_module, "lookup", lambda name: entry)
+    store = Store(folder=tmp_path)
+    path, seen = store.path("net"), []
+    for name in ("_check_content", "replacing"):
+        original = getattr(store_module, name)
+
+        def spy(*args, original=original):
+            seen.append(path.exists())
+            return original(*args)
+
+        monkeypatch.setattr(store_module, name, spy)
+    server.content = b"<html>Sign in</html>"
+    with pytest.raises(WeightsMissing, match="a web page"):
+        store.get("net")
+    assert [file.name for file in path.parent.iterdir() if not file.name.startswith(".")] == []
+    server.content = b"\x80\x04" + CONTENT
+    store.get("net")
+    assert seen == [False] * 3
+    assert store.verify("net") is True
+
+
 def test_the_beginning_of_a_hash_is_compared(server, tmp_path):
     download(server.url, tmp_path / "file.bin", expected_sha256=DIGEST[:8])
     with pytest.raises(InvalidFile):

@@ -1,6 +1,7 @@
 """The parts of training: pictures, losses, codes and their fit, the discriminator, the export."""
 
 import io
+import tracemalloc
 import zipfile
 
 import cv2
@@ -67,6 +68,18 @@ def test_pictures_of_other_sizes_are_resized(tmp_path, face):
     large = cv2.resize(face, (80, 80), interpolation=cv2.INTER_CUBIC)
     packed = zipped(tmp_path / "p.zip", {"a.jpg": encoded(large, ".jpg"), "b.jpeg": encoded(face[:16, :16], ".jpg")})
     assert read_pictures(packed, 16).pixels.shape == (2, 3, 20, 20)
+
+
+def test_pictures_take_no_more_memory_than_they_are_kept_in(tmp_path):
+    packed = zipped(tmp_path / "p.zip", {f"{i}.png": encoded(np.full((160, 160, 3), i, np.uint8)) for i in range(40)})
+    tracemalloc.start()
+    try:
+        kept = read_pictures(packed, 128).pixels
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept.shape == (40, 3, 160, 160)
+    assert peak < 1.3 * kept.numel()
 
 
 @pytest.mark.parametrize(

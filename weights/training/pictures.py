@@ -3,6 +3,7 @@
 import math
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -54,16 +55,19 @@ def read_pictures(path: Path, size: int, *, odds: Sequence[str] = ()) -> Picture
     """
     factors = _factors(odds)
     side = round(size * MARGIN)
-    pixels, weights = [], []
-    for name, data in _files(path):
-        pixels.append(_decode(f"{path}/{name}", data, size, side))
-        weights.append(math.prod(factors.get(folder, 1.0) for folder in PurePosixPath(name).parts[:-1]))
-    if not pixels:
+    names = _names(path)
+    if not names:
         raise InvalidInput(f"{path} holds no {', '.join(ENDINGS)} pictures: give a folder or a .zip of aligned ones.")
-    unused = [folder for folder in factors if not any(folder in PurePosixPath(n).parts[:-1] for n in _names(path))]
+    folders = [PurePosixPath(name).parts[:-1] for name in names]
+    unused = [folder for folder in factors if not any(folder in parts for parts in folders)]
     if unused:
         raise InvalidInput(f"--odds names the folder {unused[0]!r}, but no picture of {path} is in one of that name.")
-    return Pictures(pixels=torch.from_numpy(np.stack(pixels)), odds=torch.tensor(weights, dtype=torch.float64))
+    # Each picture goes to its place at once: a list of them, stacked in the end, would take twice the memory.
+    pixels = np.empty((len(names), 3, side, side), np.uint8)
+    for place, (name, data) in zip(pixels, _files(path, names), strict=True):
+        place[:] = _decode(f"{path}/{name}", data, size, side)
+    weights = [math.prod(factors.get(folder, 1.0) for folder in parts) for parts in folders]
+    return Pictures(pixels=torch.from_numpy(pixels), odds=torch.tensor(weights, dtype=torch.float64))
 
 
 def _factors(odds: Sequence[str]) -> dict[str, float]:
@@ -84,27 +88,33 @@ def _names(path: Path) -> list[str]:
     if path.is_dir():
         names = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
     else:
-        with zipfile.ZipFile(path) as archive:
+        with _archive(path) as archive:
             names = [info.filename for info in archive.infolist() if not info.is_dir()]
     kept = (n for n in names if n.lower().endswith(ENDINGS))
     return sorted(n for n in kept if not any(part.startswith((".", "__")) for part in PurePosixPath(n).parts))
 
 
-def _files(path: Path) -> Iterator[tuple[str, bytes]]:
+def _files(path: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of each picture's file."""
     if path.is_dir():
-        for name in _names(path):
+        for name in names:
             yield name, (path / name).read_bytes()
         return
+    with _archive(path) as archive:
+        for name in names:
+            if archive.getinfo(name).file_size > MAX_BYTES:
+                raise InvalidFile(f"{path}/{name} takes more than {MAX_BYTES // 10**6} MB: leave it out.")
+            yield name, archive.read(name)
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a .zip of pictures; what goes wrong with it is said in a sentence."""
     if not path.is_file():
         raise InvalidInput(f"There is no {path}: give a folder, or a .zip, of aligned pictures.")
     try:
-        names = _names(path)
         with zipfile.ZipFile(path) as archive:
-            for name in names:
-                if archive.getinfo(name).file_size > MAX_BYTES:
-                    raise InvalidFile(f"{path}/{name} takes more than {MAX_BYTES // 10**6} MB: leave it out.")
-                yield name, archive.read(name)
+            yield archive
     except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
         raise InvalidFile(f"{path} is no folder and no readable .zip of pictures: {error}.") from error
 
