@@ -59,6 +59,11 @@ class Recipe:
 
         return EditSettings(**{f.name: getattr(self, f.name) for f in dataclasses.fields(EditSettings)})
 
+    def files(self) -> list[Path]:
+        """Return the files that this recipe names."""
+        generator = Path(self.compute.generator)
+        return [*self.edit.files(), *([generator] if generator.is_file() else [])]
+
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return the tables as JSON's types, without what is None, and of what is asked without what is not."""
         tables = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
