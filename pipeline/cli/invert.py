@@ -53,6 +53,7 @@ def invert(
     """
     from pipeline.edit import EditSettings, Pipeline
     from pipeline.inversions import write_for_photo
+    from pipeline.outputs import check_apart, check_place
     from pipeline.photo import read_photo
     from weights.errors import InvalidInput
 
@@ -65,9 +66,9 @@ def invert(
     targets = {photo: output or photo.with_name(f"{photo.stem}.inv.safetensors") for photo in photos}
     if len(set(targets.values())) < len(targets):
         raise InvalidInput("Two photos would have the same inversion file: invert them one by one, each with -o.")
+    check_apart(targets.values(), [*photos, Path(compute.generator)])
     for target in targets.values():
-        if target.exists() and not overwrite:
-            raise InvalidInput(f"{target} exists: give another path, or --overwrite.")
+        check_place(target, overwrite=overwrite)
     settings = EditSettings(faces=faces, inversion=inversion, tuning=tuning, compute=compute)
     with console.bars() as bars, console.interruptions() as interrupted:
         pipeline = Pipeline(settings, store=console.store(bars, offline=offline, accept_license=accept_license))

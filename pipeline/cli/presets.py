@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from pipeline.cli import console
 from pipeline.cli.options import Flag, Output
-from pipeline.cli.photo import STREAM, read_source
+from pipeline.cli.photo import read_source
 
 
 def presets(
@@ -45,13 +45,15 @@ def presets(
     """
     from drag.presets import read_presets
     from pipeline.cache import InversionCache
+    from pipeline.outputs import check_apart
     from pipeline.photo import Photo, check_output, write_photo
     from pipeline.sheet import draw_presets, sheet_of
     from weights.errors import InvalidInput
 
     known = read_presets(presets)
     if output:
-        check_output(output, overwrite=overwrite, source=sheet if sheet != STREAM else None)
+        check_apart([output], [*presets, *([sheet] if sheet else [])])
+        check_output(output, overwrite=overwrite)
     elif sheet:
         raise InvalidInput("--sheet makes a picture: say where with -o sheet.png.")
     if not -1.5 <= strength <= 1.5 or strength == 0:

@@ -133,6 +133,17 @@ def test_invert_then_edit(photo, capsys):
     assert (read_photo(photo.with_name("me-edited.png")).pixels != read_photo(photo).pixels).any()
 
 
+def test_an_inversion_replaces_no_photo(photo, capsys):
+    before = photo.read_bytes()
+    for words in ([photo, "-o", photo], [photo, photo.with_name("me.jpg"), "-o", photo]):
+        assert run(["invert", *(str(word) for word in words), "--overwrite", *PLAIN]) == 2
+    other = photo.with_name("me.inv.safetensors")
+    photo.rename(other)  # a photo by the name that an inversion would have
+    assert run(["invert", str(other), "-o", str(other), "--overwrite", *PLAIN]) == 2
+    assert "never written over" in " ".join(capsys.readouterr().err.split())
+    assert other.read_bytes() == before
+
+
 def test_ctrl_c_keeps_the_best_so_far(photo, capsys, monkeypatch):
     original = Pipeline.align
 
