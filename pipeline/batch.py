@@ -13,9 +13,11 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -242,14 +244,15 @@ def run_batch(
         return result
     manifest, total = Manifest(target / NAME), len(tasks)
     try:
-        for count, (task, entry, data) in enumerate(_outcomes(tasks, recipe, settings, store), start=1):
-            entry = _keep(task, entry, data, manifest)
-            failed = entry["status"] == "failed"
-            (result.failed if failed else result.done).append(entry)
-            if failed and on_failure:
-                on_failure(entry)
-            if progress:
-                progress("batch", count, total, task.name)
+        with closing(_outcomes(tasks, recipe, settings, store)) as outcomes:  # ends its processes, whatever comes
+            for count, (task, entry, data) in enumerate(outcomes, start=1):
+                entry = _keep(task, entry, data, manifest)
+                failed = entry["status"] == "failed"
+                (result.failed if failed else result.done).append(entry)
+                if failed and on_failure:
+                    on_failure(entry)
+                if progress:
+                    progress("batch", count, total, task.name)
     finally:
         manifest.close()
     return result
@@ -283,34 +286,66 @@ def _remove_leftovers(output: Path) -> None:
 
 def _outcomes(
     tasks: Sequence[Task], recipe: Recipe, settings: BatchSettings, store: Store | None
-) -> Iterator[tuple[Task, Entry, bytes | None]]:
+) -> Generator[tuple[Task, Entry, bytes | None], None, None]:
     """Edit photos, in this process or in others; give each one's entry and output as it is done."""
     if settings.jobs == 1 or len(tasks) == 1:
         editor = _Editor(recipe, settings, store)
         for task in tasks:
             yield task, *editor.edit(task)
         return
-    jobs = min(settings.jobs, len(tasks))
     _Editor(recipe, settings, store)  # what suits no photo is found before processes start
+    waiting = deque(tasks)
+    while waiting:
+        yield from _in_processes(waiting, min(settings.jobs, len(tasks)), recipe, settings)
+
+
+def _in_processes(
+    waiting: deque[Task], jobs: int, recipe: Recipe, settings: BatchSettings
+) -> Iterator[tuple[Task, Entry, bytes | None]]:
+    """Edit photos in processes, and take them out of `waiting`, until all are done or one of the processes is killed.
+
+    A pool is of no use then. No more photos are handed to it than it has processes, so that those which fail with it
+    are the ones in work.
+    """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         jobs, mp_context=context, initializer=_start, initargs=(recipe, settings, max(1, cores() // jobs))
     ) as pool:
-        futures = {pool.submit(_edit, task): task for task in tasks}
+        futures: dict[Future[tuple[Entry, bytes | None]], Task] = {}
         try:
-            for future in as_completed(list(futures)):
-                task = futures.pop(future)
-                try:
-                    entry, data = future.result()
-                except BrokenProcessPool:
-                    reason = "A process of the batch was killed, for want of memory perhaps: use fewer --jobs."
-                    entry, data = _failure(task, InvalidInput(reason)), None
-                yield task, entry, data
+            while _hand_out(waiting, pool, futures, jobs):
+                for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                    task = futures.pop(future)
+                    yield task, *_outcome(task, future)
         except BaseException:
+            processes = list((pool._processes or {}).values())  # before Python 3.14, a pool cannot end them itself
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
+            for process in processes:
                 process.terminate()
             raise
+
+
+def _hand_out(
+    waiting: deque[Task],
+    pool: ProcessPoolExecutor,
+    futures: dict[Future[tuple[Entry, bytes | None]], Task],
+    jobs: int,
+) -> bool:
+    """Give a pool photos for all of its processes; tell whether any are in work."""
+    with suppress(BrokenProcessPool):  # the next pool gets them
+        while waiting and len(futures) < jobs:
+            futures[pool.submit(_edit, waiting[0])] = waiting[0]
+            waiting.popleft()
+    return bool(futures)
+
+
+def _outcome(task: Task, future: Future[tuple[Entry, bytes | None]]) -> tuple[Entry, bytes | None]:
+    """Return what became of a photo."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        reason = "A process was killed in the midst of this photo or the next one, for want of memory perhaps: "
+        return _failure(task, InvalidInput(f"{reason}run the batch again with fewer --jobs.")), None
 
 
 def cores() -> int:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -365,6 +366,39 @@ def test_two_processes_do_what_one_does(tmp_path, recipe):
     for entry in one.done:
         pixels = [read_photo(tmp_path / folder / entry["output"]).pixels for folder in ("one", "two")]
         assert np.abs(pixels[0].astype(int) - pixels[1]).max() <= 2
+
+
+def test_a_killed_process_fails_the_photos_in_work_alone(tmp_path, recipe):
+    source = make_folder(tmp_path / "in", 6)
+
+    def kill(stage, done, total, name):
+        if done == 1:
+            multiprocessing.active_children()[0].kill()
+
+    result = run_batch(source, tmp_path / "out", recipe, BatchSettings(jobs=2, use_cache=False), progress=kill)
+    assert 1 <= len(result.failed) <= 2
+    assert len(result.done) + len(result.failed) == 6
+    assert all("A process was killed" in entry["error"]["message"] for entry in result.failed)
+
+
+def test_processes_of_the_host_outlive_an_interrupted_batch(tmp_path, recipe):
+    source = make_folder(tmp_path / "in", 3)
+    mine = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    mine.start()
+
+    def interrupt(*told):
+        raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_batch(source, tmp_path / "out", recipe, BatchSettings(jobs=2, use_cache=False), progress=interrupt)
+        end = time.monotonic() + 60
+        while multiprocessing.active_children() != [mine] and time.monotonic() < end:
+            time.sleep(0.05)
+        assert multiprocessing.active_children() == [mine]
+    finally:
+        mine.kill()
+        mine.join()
 
 
 def test_a_full_disk_fails_a_photo_and_leaves_no_half_file(tmp_path, recipe, monkeypatch):
