@@ -27,9 +27,20 @@ def read_photo(path: Path) -> Photo:
         InvalidInput: there is no such file.
         InvalidFile: it is no picture of a format that is read, is damaged, or claims to be enormous.
     """
+    check_photo(path)
+    return decode_photo(path.read_bytes(), name=str(path))
+
+
+def check_photo(path: Path) -> None:
+    """Make sure that a photo's file is there.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a folder: give the path of a photo; `photodrag batch` edits all of a folder.")
     if not path.is_file():
         raise InvalidInput(f"There is no photo at {path}: check the path.")
-    return decode_photo(path.read_bytes(), name=str(path))
 
 
 def read_mask(path: Path) -> NDArray[np.float32]:

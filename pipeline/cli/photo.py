@@ -33,7 +33,7 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
     from pipeline.edit import Pipeline
     from pipeline.estimate import estimate, in_words
     from pipeline.inversions import is_inversion, read_with_photo
-    from pipeline.photo import encode_photo, write_photo
+    from pipeline.photo import check_photo, encode_photo, write_photo
     from pipeline.preview import write_preview
     from pipeline.recipes import write_recipe
     from pipeline.report import describe, summary
@@ -44,6 +44,8 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
     inverted, given = None, photo
     if is_inversion(given):
         inverted, photo = read_with_photo(given)
+    if photo != STREAM:
+        check_photo(photo)
     overwrite, format_ = options.overwrite, options.format and options.format.upper()
     recipe = as_recipe(asked)
     target = find_target(photo, options)
