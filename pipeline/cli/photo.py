@@ -58,7 +58,7 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
     with console.bars() as bars:
         store = console.store(bars, offline=options.offline, accept_license=options.accept_license)
         if options.dry_run:
-            estimated = estimate(recipe.settings(), source, request, store=store)
+            estimated = estimate(recipe.settings(), source, request, store=store, inversion=inverted)
             told = {"photo": str(photo), "output": str(target), "seconds": estimated.seconds}
             if options.json:
                 console.result_json(told | {"memory": estimated.memory})

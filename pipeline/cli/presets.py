@@ -67,14 +67,14 @@ def presets(
             pipeline = Pipeline(store=store, cache=None if no_cache else InversionCache())
             drawn = sheet_of(pipeline, photo, list(known.values()), strength=strength, progress=bars.stage)
         write_photo(Photo(pixels=drawn), output, overwrite=overwrite)
-        console.result(str(output))
-        return 0
-    if output:
+    elif output:
         write_photo(Photo(pixels=draw_presets(list(known.values()), strength=strength)), output, overwrite=overwrite)
     if json:
         fields = ("about", "move", "turn", "regions")
         console.result_json({name: {key: getattr(p, key) for key in fields} for name, p in known.items()})
-        return 0
-    for name, preset in known.items():
-        console.result(f"{name:14}{preset.about}  ({', '.join(preset.regions) or 'whole crop'})")
+    elif sheet:
+        console.result(str(output))
+    else:
+        for name, preset in known.items():
+            console.result(f"{name:14}{preset.about}  ({', '.join(preset.regions) or 'whole crop'})")
     return 0

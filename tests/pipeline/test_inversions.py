@@ -153,6 +153,19 @@ def test_invert_takes_what_an_edit_kept(photo, tiny_file, monkeypatch):
     assert run(["invert", str(photo), *PLAIN, *tiny]) == 0
 
 
+def test_a_dry_run_takes_the_inversion(photo, tiny_file, monkeypatch, capsys):
+    tiny = ["--generator", str(tiny_file)]
+    assert run(["invert", str(photo), *PLAIN, *tiny]) == 0
+    path = str(photo.with_name("me.inv.safetensors"))
+    monkeypatch.setattr("pipeline.edit.invert", lambda *args, **kwargs: pytest.fail("inverted again"))
+    capsys.readouterr()
+    words = ["--drag", "90,90:95,90", "--dry-run", "--json"]
+    assert run(["edit", path, *words, *tiny]) == 0
+    assert json.loads(capsys.readouterr().out)["seconds"]["invert"] < 0.1
+    assert run(["edit", path, *words]) == 1
+    assert "was made for the generator 'tiny'" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize("command", [["edit", "--drag", SMILE[0]], ["invert"]])
 def test_a_folder_is_no_photo(command, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

@@ -399,6 +399,9 @@ def test_a_sheet_of_a_photo_from_stdin(cli, photo, tmp_path, monkeypatch):
     sheet = tmp_path / "sheet.png"
     code, out, _ = cli("presets", "--sheet", "-", "-o", sheet, "--strength", -1, "--no-cache")
     assert (code, out) == (0, f"{sheet}\n")
+    monkeypatch.setattr("pipeline.sheet.sheet_of", lambda *args, **kwargs: read_photo(photo).pixels)
+    code, out, _ = cli("presets", "--sheet", photo, "-o", tmp_path / "again.png", "--json")
+    assert (code, list(json.loads(out))) == (0, ["smile"])
     pixels = read_photo(sheet).pixels
     assert pixels.shape == (256, 2 * 256 + 6, 3)
     assert (pixels[:, :256] != pixels[:, 262:]).any()
