@@ -154,6 +154,7 @@ def test_demo(cli, tmp_path, monkeypatch, smile, astronaut):
     assert np.array_equal(both[:, :512], before)
     assert np.array_equal(both[:, -512:], after)
     assert cli("demo", "-o", tmp_path / "out")[0] == 2
+    assert "is a file, and no folder can be there" in cli("demo", "-o", paths[0])[2]
     assert cli("demo", "-o", tmp_path / "out", "--overwrite")[0] == code
 
 
