@@ -251,7 +251,7 @@ def test_a_recipe_holds_every_setting(cli, photo, quickly, tmp_path):
     settings = json.loads(out)["settings"]
     assert settings["drag"]["steps"] == 1
     assert settings["composite"]["feather"] == 3
-    assert "exists" in cli("edit", photo, "--recipe", recipe, "-o", tmp_path / "d.jpg", "--save-recipe", recipe)[2]
+    assert "exists" in cli("edit", photo, *quickly, "-o", tmp_path / "d.jpg", "--save-recipe", recipe)[2]
 
 
 def test_points_of_a_picture_without_a_face(cli, photo, quickly, tmp_path):
