@@ -13,9 +13,11 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -25,9 +27,10 @@ from typing import Any
 from pipeline.cache import InversionCache
 from pipeline.edit import Pipeline
 from pipeline.manifest import NAME, Entry, Manifest
+from pipeline.outputs import check_apart, check_folder, check_place
 from pipeline.photo import FORMATS, READ_ONLY, decode_photo, encode_photo
 from pipeline.recipes import Recipe
-from pipeline.report import describe, succeeded
+from pipeline.report import describe
 from pipeline.retarget import plan as plan_drags
 from weights.errors import InvalidInput, PhotodragError, WeightsMissing
 from weights.files import replacing, sha256
@@ -42,8 +45,8 @@ class BatchSettings:
 
     Attributes:
         jobs: processes at once, which share the processor's cores.
-        force: do again what is done.
-        overwrite: replace outputs that no batch made.
+        force: do again what is done, and replace it, though it was changed since.
+        overwrite: replace outputs that no batch made as well.
         strip_metadata: leave out EXIF, IPTC, XMP and comments.
         format: JPEG, PNG, WEBP, TIFF or HEIF; None for that of each photo.
         use_cache: keep inversions, and take those that are kept.
@@ -85,11 +88,6 @@ class BatchResult:
     skipped: list[Entry] = field(default_factory=list)
     failed: list[Entry] = field(default_factory=list)
 
-    @property
-    def arrived(self) -> bool:
-        """Whether every edit did what was asked, now or before, as `pipeline.report.succeeded` tells it."""
-        return all(succeeded(entry) for entry in self.done + self.skipped)
-
 
 def find_photos(folder: Path, *, leave_out: Path | None = None) -> list[Path]:
     """Return the photos in a folder and those below it, sorted, but for hidden ones and for another folder in it.
@@ -125,41 +123,83 @@ def output_name(name: Path, format_: str | None) -> Path:
     return name if own == wanted else name.with_name(f"{name.name}.{wanted.lower()}")
 
 
+def output_names(source: Path, target: Path, format_: str | None) -> dict[Path, Path]:
+    """Return where the output of each photo of a folder lies below another, by where the photo lies below its own.
+
+    Raises:
+        InvalidInput: as in `find_photos`; or two photos would become one.
+    """
+    inside = source.resolve() in target.resolve().parents
+    names: dict[Path, Path] = {}
+    photos: dict[Path, Path] = {}  # by their outputs' names
+    for path in find_photos(source, leave_out=target if inside else None):
+        name = path.relative_to(source)
+        to = output_name(name, format_)
+        if to in photos:
+            raise InvalidInput(f"{source / photos[to]} and {path} would both become {target / to}: rename one of them.")
+        names[name], photos[to] = to, name
+    return names
+
+
 def plan(source: Path, target: Path, recipe: Recipe, settings: BatchSettings) -> tuple[list[Task], BatchResult]:
     """Return the photos to be done, and a result that holds those that are done.
 
     Raises:
-        InvalidInput: as in `find_photos`; or an output is there that no batch made; or the folders are one.
+        InvalidInput: as in `output_names`; or an output is there that no batch made, or that was changed since; or
+            outputs cannot be written, or would replace what is read; or the folders are one.
     """
     if target.resolve() == source.resolve():
         raise InvalidInput(f"{target} is the folder of the photos, which are never written over: give another.")
-    known = Manifest(target / NAME).entries()
+    check_folder(target)
+    names = output_names(source, target, settings.format)
+    check_apart((target / to for to in names.values()), [*recipe.files(), *(source / name for name in names)])
+    manifest = Manifest(target / NAME)
+    known, made = manifest.entries(), manifest.made()
     secret = _settings_key(recipe, settings)
     tasks, result = [], BatchResult()
-    for path in find_photos(source, leave_out=target):
-        name = path.relative_to(source)
-        to = output_name(name, settings.format)
-        digest = sha256(path)
+    for name, to in names.items():
+        path, output, digest = source / name, target / to, _digest(source / name)
         key = hashlib.sha256(f"{digest} {secret}".encode()).hexdigest()
-        before, output = known.get(name.as_posix()), target / to
+        before = known.get(name.as_posix())
         if before and not settings.force and _is_done(before, key, output):
             result.skipped.append(before)
             continue
-        made_here = before is not None and before.get("output") == to.as_posix()
-        if output.exists() and not settings.overwrite and not made_here:
-            raise InvalidInput(f"{output} exists, and no batch made it: give another folder, or --overwrite.")
+        _check_output(output, made.get(to.as_posix(), set()), settings)
         tasks.append(
             Task(input=path, output=output, name=name.as_posix(), output_name=to.as_posix(), sha256=digest, key=key)
         )
     return tasks, result
 
 
+def _digest(path: Path) -> str:
+    """Return the hash of a photo's content; nothing where it cannot be read, which is what its edit fails of."""
+    try:
+        return sha256(path)
+    except OSError:
+        return ""
+
+
+def _check_output(output: Path, made: set[str], settings: BatchSettings) -> None:
+    """Make sure that an output can be written, and replaces only what may be replaced.
+
+    Args:
+        output: where to.
+        made: hashes of all that batches wrote there.
+        settings: say what may be replaced.
+    """
+    if output.exists() and not settings.overwrite:
+        if not made:
+            raise InvalidInput(f"{output} exists, and no batch made it: give another folder, or --overwrite.")
+        if not settings.force and sha256(output) not in made:
+            raise InvalidInput(f"{output} was changed since a batch made it: give another folder, or --force.")
+    check_place(output, overwrite=True)
+
+
 def _settings_key(recipe: Recipe, settings: BatchSettings) -> str:
     """Return a hash of all that an output depends on beside its photo."""
     told: dict[str, Any] = {"recipe": recipe.as_dict(), "version": version("photodrag")}
     told |= {"strip": settings.strip_metadata, "format": settings.format}
-    files = [*recipe.edit.files(), Path(recipe.compute.generator)]
-    told["files"] = [sha256(path) for path in files if path.is_file()]
+    told["files"] = [sha256(path) for path in recipe.files() if path.is_file()]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
@@ -204,14 +244,15 @@ def run_batch(
         return result
     manifest, total = Manifest(target / NAME), len(tasks)
     try:
-        for count, (task, entry, data) in enumerate(_outcomes(tasks, recipe, settings, store), start=1):
-            entry = _keep(task, entry, data, manifest)
-            failed = entry["status"] == "failed"
-            (result.failed if failed else result.done).append(entry)
-            if failed and on_failure:
-                on_failure(entry)
-            if progress:
-                progress("batch", count, total, task.name)
+        with closing(_outcomes(tasks, recipe, settings, store)) as outcomes:  # ends its processes, whatever comes
+            for count, (task, entry, data) in enumerate(outcomes, start=1):
+                entry = _keep(task, entry, data, manifest)
+                failed = entry["status"] == "failed"
+                (result.failed if failed else result.done).append(entry)
+                if failed and on_failure:
+                    on_failure(entry)
+                if progress:
+                    progress("batch", count, total, task.name)
     finally:
         manifest.close()
     return result
@@ -245,34 +286,66 @@ def _remove_leftovers(output: Path) -> None:
 
 def _outcomes(
     tasks: Sequence[Task], recipe: Recipe, settings: BatchSettings, store: Store | None
-) -> Iterator[tuple[Task, Entry, bytes | None]]:
+) -> Generator[tuple[Task, Entry, bytes | None], None, None]:
     """Edit photos, in this process or in others; give each one's entry and output as it is done."""
     if settings.jobs == 1 or len(tasks) == 1:
         editor = _Editor(recipe, settings, store)
         for task in tasks:
             yield task, *editor.edit(task)
         return
-    jobs = min(settings.jobs, len(tasks))
     _Editor(recipe, settings, store)  # what suits no photo is found before processes start
+    waiting = deque(tasks)
+    while waiting:
+        yield from _in_processes(waiting, min(settings.jobs, len(tasks)), recipe, settings)
+
+
+def _in_processes(
+    waiting: deque[Task], jobs: int, recipe: Recipe, settings: BatchSettings
+) -> Iterator[tuple[Task, Entry, bytes | None]]:
+    """Edit photos in processes, and take them out of `waiting`, until all are done or one of the processes is killed.
+
+    A pool is of no use then. No more photos are handed to it than it has processes, so that those which fail with it
+    are the ones in work.
+    """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         jobs, mp_context=context, initializer=_start, initargs=(recipe, settings, max(1, cores() // jobs))
     ) as pool:
-        futures = {pool.submit(_edit, task): task for task in tasks}
+        futures: dict[Future[tuple[Entry, bytes | None]], Task] = {}
         try:
-            for future in as_completed(list(futures)):
-                task = futures.pop(future)
-                try:
-                    entry, data = future.result()
-                except BrokenProcessPool:
-                    reason = "A process of the batch was killed, for want of memory perhaps: use fewer --jobs."
-                    entry, data = _failure(task, InvalidInput(reason)), None
-                yield task, entry, data
+            while _hand_out(waiting, pool, futures, jobs):
+                for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                    task = futures.pop(future)
+                    yield task, *_outcome(task, future)
         except BaseException:
+            processes = list((pool._processes or {}).values())  # before Python 3.14, a pool cannot end them itself
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
+            for process in processes:
                 process.terminate()
             raise
+
+
+def _hand_out(
+    waiting: deque[Task],
+    pool: ProcessPoolExecutor,
+    futures: dict[Future[tuple[Entry, bytes | None]], Task],
+    jobs: int,
+) -> bool:
+    """Give a pool photos for all of its processes; tell whether any are in work."""
+    with suppress(BrokenProcessPool):  # the next pool gets them
+        while waiting and len(futures) < jobs:
+            futures[pool.submit(_edit, waiting[0])] = waiting[0]
+            waiting.popleft()
+    return bool(futures)
+
+
+def _outcome(task: Task, future: Future[tuple[Entry, bytes | None]]) -> tuple[Entry, bytes | None]:
+    """Return what became of a photo."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        reason = "A process was killed in the midst of this photo or the next one, for want of memory perhaps: "
+        return _failure(task, InvalidInput(f"{reason}run the batch again with fewer --jobs.")), None
 
 
 def cores() -> int:

@@ -9,6 +9,7 @@ from statistics import median
 
 import torch
 
+from inversion.inversion import Inversion
 from inversion.project import steps_in_w
 from pipeline.edit import EditResult, EditSettings, Pipeline
 from pipeline.photo import Photo
@@ -33,17 +34,19 @@ class Estimate:
     result: EditResult
 
 
-def estimate(settings: EditSettings, photo: Photo, request: Request, *, store: Store) -> Estimate:
-    """Make a few steps of each stage, keep nothing, and multiply.
+def estimate(
+    settings: EditSettings, photo: Photo, request: Request, *, store: Store, inversion: Inversion | None = None
+) -> Estimate:
+    """Make a few steps of each stage, keep nothing, and multiply; an inversion made before is taken as it is.
 
     Raises:
         PhotodragError: what an edit of this photo would raise.
     """
-    inversion, tuning, dragging = settings.inversion, settings.tuning, settings.drag or request.settings
+    inverting, tuning, dragging = settings.inversion, settings.tuning, settings.drag or request.settings
     few = replace(
         settings,
         faces=replace(settings.faces, corrections=0),
-        inversion=replace(inversion, w_steps=min(PROBE, inversion.w_steps), steps=min(PROBE, inversion.steps)),
+        inversion=replace(inverting, w_steps=min(PROBE, inverting.w_steps), steps=min(PROBE, inverting.steps)),
         tuning=replace(tuning, steps=min(PROBE, tuning.steps)),
         drag=replace(dragging, steps=min(PROBE, dragging.steps)),
     )
@@ -54,21 +57,21 @@ def estimate(settings: EditSettings, photo: Photo, request: Request, *, store: S
         times.setdefault(stage, []).append(time.perf_counter())
 
     seen = request.seen(lambda: pipeline.detector)
-    result = pipeline.edit(photo, partial(plan, request=seen), progress=progress)
-    in_w = steps_in_w(inversion, pipeline.generator.encoder)
+    source = pipeline.prepare(photo, inversion=inversion) if inversion else photo
+    result = pipeline.edit(source, partial(plan, request=seen), progress=progress)
+    in_w = steps_in_w(inverting, pipeline.generator.encoder)
     named = result.subject.face is not None and any(isinstance(d.handle, str) for d in result.plan.drags)
     rounds = 1 + settings.faces.corrections if named else 1
-    steps = {
-        "invert": in_w + (inversion.steps if inversion.space == "w+" else 0),
-        "tune": tuning.steps if tuning.tune else 0,
-        "drag": dragging.steps * rounds,
-    }
+    steps = {"drag": dragging.steps * rounds}
+    if inversion is None:
+        steps["invert"] = in_w + (inverting.steps if inverting.space == "w+" else 0)
+        steps["tune"] = tuning.steps if tuning.tune else 0
     step = {stage: median(b - a for a, b in pairwise(at)) if len(at) > 1 else 0.0 for stage, at in times.items()}
     seconds = dict(result.seconds)
     for stage, count in steps.items():
         where = "invert" if stage == "tune" else stage
         more = max(0, count - len(times.get(stage, []))) * step.get(stage, 0.0)
-        limit = inversion.time_limit if where == "invert" else 0.0
+        limit = inverting.time_limit if where == "invert" else 0.0
         seconds[where] = min(seconds[where] + more, limit or float("inf"))
     return Estimate(seconds=seconds, memory=peak_memory(pipeline.device), result=result)
 

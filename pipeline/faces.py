@@ -64,14 +64,14 @@ def find_faces(image: Image, detector: Detector) -> list[Face]:
     return sorted(detector.detect(image), key=lambda face: face.box[0] + face.box[2])
 
 
-def choose_face(faces: Sequence[Face], number: int | None = None) -> Face:
+def choose_face(faces: Sequence[Face], number: int | None = None, *, where: str = "the photo") -> Face:
     """Return face `number`, counted from 1 at the left; the largest where none is asked for.
 
     Raises:
-        NoFace: there is none, or not that many.
+        NoFace: there is none, or not that many; `where` is what the message calls the photo.
     """
     if not faces:
-        raise NoFace("No face was found in the photo: use one in which a face is larger, or turned to the camera.")
+        raise NoFace(f"No face was found in {where}: use one in which a face is larger, or turned to the camera.")
     if number is None:
         return max(faces, key=lambda face: face.area)
     if not 1 <= number <= len(faces):

@@ -1,7 +1,5 @@
 """Photos and their files: read with all that belongs to them, written back with nothing lost."""
 
-import errno
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from pipeline.decode import decode_photo as decode_photo
 from pipeline.encode import FORMATS as FORMATS
 from pipeline.encode import check_size as check_size
 from pipeline.encode import encode_photo as encode_photo
+from pipeline.outputs import check_place
 from pipeline.picture import EightBit as EightBit
 from pipeline.picture import Photo as Photo
 from pipeline.picture import Pixels as Pixels
@@ -29,9 +28,20 @@ def read_photo(path: Path) -> Photo:
         InvalidInput: there is no such file.
         InvalidFile: it is no picture of a format that is read, is damaged, or claims to be enormous.
     """
+    check_photo(path)
+    return decode_photo(path.read_bytes(), name=str(path))
+
+
+def check_photo(path: Path) -> None:
+    """Make sure that a photo's file is there.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a folder: give the path of a photo; `photodrag batch` edits all of a folder.")
     if not path.is_file():
         raise InvalidInput(f"There is no photo at {path}: check the path.")
-    return decode_photo(path.read_bytes(), name=str(path))
 
 
 def read_mask(path: Path) -> NDArray[np.float32]:
@@ -63,29 +73,20 @@ def write_photo(photo: Photo, path: Path, *, overwrite: bool = False, format_: s
         temporary.write_bytes(data)
 
 
-def check_output(path: Path, *, overwrite: bool, format_: str | None = None, source: Path | None = None) -> None:
+def check_output(path: Path, *, overwrite: bool, format_: str | None = None) -> None:
     """Make sure, before any work, that a photo can be written to `path`.
 
     Args:
         path: where to.
         overwrite: a file there may be replaced.
         format_: where the ending does not choose it.
-        source: the photo that is edited, which is never written over.
 
     Raises:
-        InvalidInput: as in `write_photo`; or the path is that of the source, or lies where nothing may be written;
-            or it is HEIF, and that cannot be written here.
+        InvalidInput: as in `write_photo`; or the path lies where nothing may be written; or it is HEIF, and that
+            cannot be written here.
     """
     if format_ is None and path.suffix.lower() not in FORMATS:
         raise InvalidInput(f"{path} ends in none of {', '.join(FORMATS)}: choose a format by the ending.")
     if (format_ or FORMATS[path.suffix.lower()]) == "HEIF":
         heif.check_writable()
-    if path.is_dir():
-        raise InvalidInput(f"{path} is a folder: give the path of a file.")
-    if path.exists() and not overwrite:
-        raise InvalidInput(f"{path} exists: give another path, or --overwrite.")
-    if source is not None and path.exists() and source.exists() and path.samefile(source):
-        raise InvalidInput(f"{path} is the photo itself, which is never written over: give another path.")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not os.access(folder, os.W_OK):
-        raise InvalidInput(f"{folder} may not be written to ({os.strerror(errno.EACCES)}): give another path.")
+    check_place(path, overwrite=overwrite)

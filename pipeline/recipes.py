@@ -7,7 +7,7 @@ default. Paths of files are read as seen from the recipe.
 import dataclasses
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
@@ -17,6 +17,7 @@ from drag.settings import DragSettings, drag_defaults
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.request import EditRequest
 from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings
+from weights.catalog import EMBEDDED, catalog
 from weights.errors import InvalidFile, InvalidInput
 from weights.files import replacing
 
@@ -58,6 +59,18 @@ class Recipe:
         from pipeline.edit import EditSettings
 
         return EditSettings(**{f.name: getattr(self, f.name) for f in dataclasses.fields(EditSettings)})
+
+    def moved(self, to: Callable[[Path], Path]) -> "Recipe":
+        """Return the recipe with other paths for its files, `to` of each one's own."""
+        generator = self.compute.generator
+        if generator not in (EMBEDDED, *catalog()):
+            generator = str(to(Path(generator)))
+        return replace(self, edit=self.edit.moved(to), compute=replace(self.compute, generator=generator))
+
+    def files(self) -> list[Path]:
+        """Return the files that this recipe names."""
+        generator = Path(self.compute.generator)
+        return [*self.edit.files(), *([generator] if generator.is_file() else [])]
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return the tables as JSON's types, without what is None, and of what is asked without what is not."""
@@ -101,10 +114,11 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidFile(f"{path} is no TOML: {error}.") from error
-    recipe = recipe_from(tables, name=str(path))
+    here = recipe_from(tables, name=str(path)).moved(lambda file: path.parent / file).as_dict()
     if "edit" in tables:
-        here = replace(recipe, edit=recipe.edit.moved(lambda file: path.parent / file)).as_dict()["edit"]
-        tables["edit"] = here
+        tables["edit"] = here["edit"]
+    if "generator" in tables.get("compute", {}):
+        tables["compute"]["generator"] = here["compute"]["generator"]
     return tables
 
 
@@ -180,6 +194,6 @@ def write_recipe(recipe: Recipe, path: Path, *, overwrite: bool = False) -> None
     """
     if path.exists() and not overwrite:
         raise InvalidInput(f"{path} exists: give another path, or --overwrite.")
-    recipe = replace(recipe, edit=recipe.edit.moved(Path.resolve))
+    recipe = recipe.moved(Path.resolve)
     with replacing(path) as temporary:
         temporary.write_text(format_recipe(recipe), encoding="utf-8")

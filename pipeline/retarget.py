@@ -168,12 +168,13 @@ def check_strength(strength: float) -> None:
 
 
 def landmarks_of(photo: Photo, detector: Detector) -> Landmarks:
-    """Return the landmarks (68, 2) of a photo's largest face, in its pixels.
+    """Return the landmarks (68, 2) of the largest face of a photo whose expression is taken, in its pixels.
 
     Raises:
         NoFace: there is none.
     """
-    return choose_face(detector.detect(photo.to_srgb(photo.pixels))).landmarks
+    found = detector.detect(photo.to_srgb(photo.pixels))
+    return choose_face(found, where="the photo whose expression is to be taken (--like)").landmarks
 
 
 def overall(result: EditResult) -> float | None:

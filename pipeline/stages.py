@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.edit import EditResult
+from pipeline.outputs import check_folder
 from pipeline.photo import eight_bit
 from pipeline.preview import draw_drag, write_preview
 from pipeline.report import describe
@@ -29,6 +30,8 @@ CAPTIONS = {
     "drag": "Handles (red), targets (blue) and the way of the handles (yellow)",
 }
 
+MOVING, PAGE = "drag.webp", "index.html"
+
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222 }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 1.5rem }
@@ -38,14 +41,18 @@ text-align: left }
 """
 
 
+def stage_files(folder: Path) -> list[Path]:
+    """Return the files that `write_stages` writes."""
+    return [*(folder / f"{name}.png" for name in CAPTIONS), folder / MOVING, folder / PAGE]
+
+
 def check_stages(folder: Path, *, overwrite: bool) -> None:
     """Make sure that stages can be written to a folder.
 
     Raises:
-        InvalidInput: it is a file, or holds something and `overwrite` is false.
+        InvalidInput: it is none, or nothing may be written there; or it holds something and `overwrite` is false.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InvalidInput(f"{folder} is a file: give the path of a folder for the stages.")
+    check_folder(folder)
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         raise InvalidInput(f"{folder} holds something: give another folder for the stages, or --overwrite.")
 
@@ -71,8 +78,8 @@ def write_stages(folder: Path, result: EditResult, *, overwrite: bool = False) -
         Image.fromarray(picture).save(out, "PNG")
         with replacing(folder / f"{name}.png") as temporary:
             temporary.write_bytes(out.getvalue())
-    write_preview(folder / "drag.webp", result.drag, result.subject.render)
-    page = folder / "index.html"
+    write_preview(folder / MOVING, result.drag, result.subject.render)
+    page = folder / PAGE
     with replacing(page) as temporary:
         temporary.write_text(_page(result), encoding="utf-8")
     return page
@@ -119,7 +126,7 @@ def _page(result: EditResult) -> str:
         f'<figure><img src="{name}.png" alt=""><figcaption>{escape(caption)}</figcaption></figure>'
         for name, caption in CAPTIONS.items()
     )
-    moving = '<figure><img src="drag.webp" alt=""><figcaption>The drag, step by step</figcaption></figure>'
+    moving = f'<figure><img src="{MOVING}" alt=""><figcaption>The drag, step by step</figcaption></figure>'
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Photodrag: stages</title><style>{STYLE}</style>'
         f"<h1>Stages of an edit</h1><p>The drag ended: {escape(told['stopped'])} after {told['steps']['drag']} steps; "

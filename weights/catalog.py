@@ -7,6 +7,8 @@ from pathlib import Path
 
 from weights.errors import WeightsMissing
 
+EMBEDDED = "faces-128"  # the generator that needs no fetching, and so is no entry
+
 
 @dataclass(frozen=True, kw_only=True)
 class Url:

@@ -7,7 +7,7 @@ from typing import Any, Literal, cast, get_args
 
 import torch
 
-from weights.catalog import Entry, catalog, recognise
+from weights.catalog import EMBEDDED, Entry, catalog, recognise
 from weights.encoder import Encoder
 from weights.errors import InvalidFile, InvalidInput
 from weights.files import replacing, sha256
@@ -21,7 +21,6 @@ from weights.store import Store
 Frame = Literal["ffhq", "center"]
 
 FACES = Path(__file__).with_name("faces")
-EMBEDDED = "faces-128"
 EMBEDDED_USUAL_LOSS = 0.25  # of the pivots of 40 held-out faces, in the case "default" of benchmarks/inversion.py
 
 

@@ -1,6 +1,6 @@
 """The command `photodrag` and its exit codes.
 
-0 done · 1 failure · 2 usage · 3 no face · 4 weights missing · 5 photos of a batch failed ·
+0 done · 1 failure · 2 usage · 3 no face · 4 weights missing · 5 some photos failed ·
 6 the edit fell short · 130 interrupted
 """
 
@@ -44,7 +44,7 @@ app = App(
     name="photodrag",
     help="Drag points on your own photos: the face is inverted into StyleGAN2, dragged, and put back.",
     help_epilogue=(
-        "Exit codes: 0 done, 1 failure, 2 usage, 3 no face, 4 weights missing, 5 photos of a batch failed, "
+        "Exit codes: 0 done, 1 failure, 2 usage, 3 no face, 4 weights missing, 5 some photos failed, "
         "6 the edit fell short (the picture is written all the same), 130 interrupted."
     ),
     version=lambda: version("photodrag"),

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from pipeline.cli import console
 from pipeline.cli.options import AsRunOptions, BatchRecipe, Flag, RunOptions, as_recipe
-from pipeline.cli.photo import check_new, exit_code
+from pipeline.cli.photo import exit_code
 from pipeline.recipes import Recipe
 
 SOME_FAILED = 5
@@ -43,7 +43,6 @@ def batch(
     from pipeline.batch import BatchSettings, plan, run_batch
     from pipeline.recipes import write_recipe
 
-    check_new(options.save_recipe, overwrite=options.overwrite)
     recipe = as_recipe(asked)
     settings = BatchSettings(
         jobs=jobs,
@@ -54,6 +53,8 @@ def batch(
         use_cache=not options.no_cache,
         offline=options.offline,
     )
+    if options.save_recipe:
+        _check_recipe(options.save_recipe, recipe, folder, output, options)
     if options.dry_run:
         recipe.edit.read()
         tasks, before = plan(folder, output, recipe, settings)
@@ -85,3 +86,15 @@ def batch(
     for entry in result.failed:
         console.error(f"{entry['input']}: {entry['error']['message']}")
     return SOME_FAILED if result.failed else exit_code(*result.done, *result.skipped)
+
+
+def _check_recipe(path: Path, recipe: Recipe, folder: Path, output: Path, options: RunOptions) -> None:
+    """Make sure that the recipe can be written, and replaces nothing that the batch reads or writes."""
+    from pipeline.batch import output_names
+    from pipeline.manifest import NAME
+    from pipeline.outputs import check_apart, check_place
+
+    names = output_names(folder, output, options.format and options.format.upper())
+    read = [*recipe.files(), *(folder / name for name in names), *([options.recipe] if options.recipe else [])]
+    check_apart([output / NAME, *(output / to for to in names.values()), path], read)
+    check_place(path, overwrite=options.overwrite)

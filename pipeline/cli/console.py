@@ -1,5 +1,6 @@
 """What commands say: results on stdout, everything else on stderr."""
 
+import io
 import json
 import logging
 import signal
@@ -83,13 +84,16 @@ def notice(message: str) -> None:
 
 
 def result(text: str) -> None:
-    """Print a result."""
+    """Print a result; a file's name that is no UTF-8 goes out as the bytes that it is."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
     sys.stdout.write(text + "\n")
 
 
 def result_json(value: Any) -> None:
     """Print a result as JSON."""
-    result(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    result(text.encode("utf-8", "backslashreplace").decode())  # bytes that are no UTF-8 as JSON escapes them
 
 
 def result_bytes(data: bytes) -> None:

@@ -1,5 +1,6 @@
 """`photodrag invert` and `photodrag cache`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,12 +8,14 @@ from cyclopts import App, Parameter
 
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.cli import console
+from pipeline.cli.batch import SOME_FAILED
 from pipeline.cli.options import ComputeOptions, FaceOptions, Flag, TuningOptions
 from pipeline.cli.options import PlainInversionOptions as InversionOptions
 from pipeline.settings import ComputeSettings, FaceSettings
 
 if TYPE_CHECKING:
-    from pipeline.subject import Subject
+    from pipeline.edit import Pipeline
+    from pipeline.subject import Aligned, Subject
 
 INTERRUPTED = 130
 
@@ -22,6 +25,7 @@ def invert(
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     together: int = 4,
     json: Flag = False,
+    no_cache: Flag = False,
     overwrite: Flag = False,
     offline: Flag = False,
     accept_license: Flag = False,
@@ -32,7 +36,8 @@ def invert(
 ) -> int:
     """Find the codes that show photos' faces, and keep them in files that `photodrag edit` takes.
 
-    Ctrl-C, or the end of --time-limit, keeps the best so far.
+    Ctrl-C, or the end of --time-limit, keeps the best so far. Of several photos, one that fails does not stop the
+    others; the exit code is 5 then.
 
     Parameters
     ----------
@@ -41,9 +46,12 @@ def invert(
     output
         Where the inversion of a single photo goes. Without it, NAME.inv.safetensors beside each photo.
     together
-        So many photos are inverted as one batch; more is faster on a graphics card, and takes more memory.
+        So many photos are inverted as one batch; more is faster on a graphics card, and takes more memory. With
+        --time-limit or --noise optimise it is one.
     json
         Print what was found as JSON, one object a photo.
+    no_cache
+        Invert anew, and keep no inversion for the next edit.
     overwrite
         Replace files that exist.
     offline
@@ -51,41 +59,85 @@ def invert(
     accept_license
         Accept the licence of a generator that has to be fetched, where it is non-commercial.
     """
+    from pipeline.cache import InversionCache
     from pipeline.edit import EditSettings, Pipeline
     from pipeline.inversions import write_for_photo
-    from pipeline.photo import read_photo
+    from weights.errors import InvalidInput
+
+    if together < 1:
+        raise InvalidInput(f"{together} photos cannot be inverted together: give 1 or more.")
+    targets = _targets(photos, output, generator=Path(compute.generator), overwrite=overwrite)
+    settings = EditSettings(faces=faces, inversion=inversion, tuning=tuning, compute=compute)
+    with console.bars() as bars, console.interruptions() as interrupted:
+        store = console.store(bars, offline=offline, accept_license=accept_license)
+        pipeline = Pipeline(settings, store=store, cache=None if no_cache else InversionCache())
+        assert pipeline.generator.size  # what suits no photo is said once, and not of each
+
+        def progress(stage: str, done: int, total: int, words: str) -> bool:
+            bars.stage(stage, done, total, words)
+            return not interrupted()
+
+        one_by_one = inversion.noise == "optimise" or inversion.time_limit > 0  # a batch has one deadline
+        step, order, done = 1 if one_by_one else together, list(targets), 0
+        for some in (order[i : i + step] for i in range(0, len(order), step)):
+            if interrupted():
+                break
+            aligned = _aligned(pipeline, some, alone=len(order) == 1)
+            subjects = pipeline.invert_all(list(aligned.values()), progress=progress)
+            for photo, subject in zip(aligned, subjects, strict=True):
+                write_for_photo(subject.inversion, targets[photo], photo)
+                _tell(subject, photo, targets[photo], json=json)
+            done += len(aligned)
+    if interrupted():
+        return INTERRUPTED
+    return SOME_FAILED if done < len(order) else 0
+
+
+def _targets(photos: Sequence[Path], output: Path | None, *, generator: Path, overwrite: bool) -> dict[Path, Path]:
+    """Return where each photo's inversion goes, having made sure that it can.
+
+    Raises:
+        InvalidInput: it cannot, or a photo is not there.
+    """
+    from pipeline.outputs import check_apart, check_place
+    from pipeline.photo import check_photo
     from weights.errors import InvalidInput
 
     if not photos:
         raise InvalidInput("There is no photo to invert: give at least one.")
     if output and len(photos) > 1:
         raise InvalidInput(f"{len(photos)} inversions do not fit into {output}: leave -o out, or give one photo.")
-    if together < 1:
-        raise InvalidInput(f"{together} photos cannot be inverted together: give 1 or more.")
+    for photo in photos:
+        check_photo(photo)
     targets = {photo: output or photo.with_name(f"{photo.stem}.inv.safetensors") for photo in photos}
     if len(set(targets.values())) < len(targets):
         raise InvalidInput("Two photos would have the same inversion file: invert them one by one, each with -o.")
+    check_apart(targets.values(), [*photos, generator])
     for target in targets.values():
-        if target.exists() and not overwrite:
-            raise InvalidInput(f"{target} exists: give another path, or --overwrite.")
-    settings = EditSettings(faces=faces, inversion=inversion, tuning=tuning, compute=compute)
-    with console.bars() as bars, console.interruptions() as interrupted:
-        pipeline = Pipeline(settings, store=console.store(bars, offline=offline, accept_license=accept_license))
+        check_place(target, overwrite=overwrite)
+    return targets
 
-        def progress(stage: str, done: int, total: int, words: str) -> bool:
-            bars.stage(stage, done, total, words)
-            return not interrupted()
 
-        one_by_one = inversion.noise == "optimise"
-        step, order = 1 if one_by_one else together, list(targets)
-        for some in (order[i : i + step] for i in range(0, len(order), step)):
-            if interrupted():
-                break
-            subjects = pipeline.invert_all([pipeline.align(read_photo(photo)) for photo in some], progress=progress)
-            for photo, subject in zip(some, subjects, strict=True):
-                write_for_photo(subject.inversion, targets[photo], photo)
-                _tell(subject, photo, targets[photo], json=json)
-    return INTERRUPTED if interrupted() else 0
+def _aligned(pipeline: "Pipeline", photos: Sequence[Path], *, alone: bool) -> "dict[Path, Aligned]":
+    """Align photos, and say what is wrong with those that cannot be.
+
+    Raises:
+        WeightsMissing: without which no photo can be.
+        PhotodragError: a photo cannot be, and it is all `alone`.
+    """
+    from weights.errors import PhotodragError, WeightsMissing
+
+    found = {}
+    for photo in photos:
+        try:
+            found[photo] = pipeline.align(photo)
+        except WeightsMissing:
+            raise
+        except (PhotodragError, OSError) as error:
+            if alone:
+                raise
+            console.error(f"{photo}: {error}")
+    return found
 
 
 def _tell(subject: "Subject", photo: Path, target: Path, *, json: bool) -> None:

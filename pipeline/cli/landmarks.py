@@ -41,12 +41,14 @@ def landmarks(
     from drag.landmarks import place
     from drag.names import NAMES
     from pipeline.faces import find_faces, make_detector
+    from pipeline.outputs import check_apart
     from pipeline.photo import Photo, check_output, eight_bit, write_photo
     from pipeline.preview import draw_faces
     from weights.errors import NoFace
 
     if output:
-        check_output(output, overwrite=overwrite, source=photo)
+        check_apart([output], [photo])
+        check_output(output, overwrite=overwrite)
     source = read_source(photo)
     with console.bars() as bars:
         store = console.store(bars, offline=offline)

@@ -104,7 +104,7 @@ class RunOptions:
         dry_run: write nothing; say how long an edit would take at most, and how much memory, having made a few
             steps; or which photos of a folder would be edited.
         no_cache: invert anew, and keep no inversion for the next edit.
-        overwrite: replace files that exist; never the photo itself.
+        overwrite: replace files that exist; never the photo itself, nor what else is read.
         offline: never use the network.
         accept_license: accept the licence of a generator that has to be fetched, where it is non-commercial.
     """

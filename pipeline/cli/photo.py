@@ -1,12 +1,12 @@
 """The edit of one photo, which `photodrag edit` and `photodrag retarget` both make."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli import console
-from pipeline.cli.options import FormatName, PhotoOptions, as_recipe
+from pipeline.cli.options import PhotoOptions, as_recipe
 from pipeline.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -33,26 +33,23 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
     from pipeline.edit import Pipeline
     from pipeline.estimate import estimate, in_words
     from pipeline.inversions import is_inversion, read_with_photo
-    from pipeline.photo import encode_photo, write_photo
-    from pipeline.preview import check_preview, write_preview
+    from pipeline.photo import check_photo, encode_photo, write_photo
+    from pipeline.preview import write_preview
     from pipeline.recipes import write_recipe
     from pipeline.report import describe, summary
     from pipeline.retarget import plan
-    from pipeline.stages import check_stages, write_stages
+    from pipeline.stages import write_stages
 
     # 1. Make sure that all can be read and written, before the work.
-    inverted = None
-    if is_inversion(photo):
-        inverted, photo = read_with_photo(photo)
+    inverted, given = None, photo
+    if is_inversion(given):
+        inverted, photo = read_with_photo(given)
+    if photo != STREAM:
+        check_photo(photo)
     overwrite, format_ = options.overwrite, options.format and options.format.upper()
-    target = check_target(photo, options.output, options.format, json=options.json, overwrite=overwrite)
-    if options.preview:
-        check_preview(options.preview)
-    for path in (options.preview, options.save_recipe, options.save_points):
-        check_new(path, overwrite=overwrite)
-    if options.save_stages:
-        check_stages(options.save_stages, overwrite=overwrite)
     recipe = as_recipe(asked)
+    target = find_target(photo, options)
+    check_outputs(target, options, inputs=[photo, given, *recipe.files()])
     request = recipe.edit.read()
     source = read_source(photo)
     for notice in source.notices:
@@ -61,7 +58,7 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
     with console.bars() as bars:
         store = console.store(bars, offline=options.offline, accept_license=options.accept_license)
         if options.dry_run:
-            estimated = estimate(recipe.settings(), source, request, store=store)
+            estimated = estimate(recipe.settings(), source, request, store=store, inversion=inverted)
             told = {"photo": str(photo), "output": str(target), "seconds": estimated.seconds}
             if options.json:
                 console.result_json(told | {"memory": estimated.memory})
@@ -114,20 +111,43 @@ def exit_code(*told: Mapping[str, Any]) -> int:
     return 0 if all(succeeded(one) for one in told) else NOT_ARRIVED
 
 
-def check_new(path: Path | None, *, overwrite: bool) -> None:
-    """Make sure that a file can be written.
+def find_target(photo: Path, options: PhotoOptions) -> Path:
+    """Return where the edited photo goes: where it is said to, or else beside the photo or to stdout."""
+    from pipeline.photo import FORMATS
+
+    if options.output is not None or photo == STREAM:
+        return options.output or STREAM
+    ending = photo.suffix if photo.suffix.lower() in FORMATS else ".png"
+    if options.format and FORMATS[ending.lower()] != options.format.upper():
+        ending = f".{options.format}"
+    return photo.with_name(f"{photo.stem}-edited{ending}")
+
+
+def check_outputs(target: Path, options: PhotoOptions, *, inputs: Sequence[Path]) -> None:
+    """Make sure that all that an edit writes can be written, and replaces nothing that it reads.
 
     Raises:
-        InvalidInput: it exists, and `overwrite` is false.
+        InvalidInput: something cannot, or would.
     """
-    from weights.errors import InvalidInput
+    from pipeline.outputs import check_apart, check_place
+    from pipeline.preview import check_preview
+    from pipeline.stages import check_stages, stage_files
 
-    if path and path.exists() and not overwrite:
-        raise InvalidInput(f"{path} exists: give another path, or --overwrite.")
+    files = [path for path in (options.preview, options.save_recipe, options.save_points) if path]
+    stages = stage_files(options.save_stages) if options.save_stages else []
+    photos = [] if target == STREAM else [target]
+    check_apart([*photos, *files, *stages], [*inputs, *([options.recipe] if options.recipe else [])])
+    check_target(target, options)
+    if options.preview:
+        check_preview(options.preview)
+    for path in files:
+        check_place(path, overwrite=options.overwrite)
+    if options.save_stages:
+        check_stages(options.save_stages, overwrite=options.overwrite)
 
 
-def check_target(photo: Path, output: Path | None, format: FormatName | None, *, json: bool, overwrite: bool) -> Path:
-    """Return where the edited photo goes, having made sure that it can.
+def check_target(target: Path, options: PhotoOptions) -> None:
+    """Make sure that the edited photo can be written.
 
     Raises:
         InvalidInput: it cannot.
@@ -135,25 +155,16 @@ def check_target(photo: Path, output: Path | None, format: FormatName | None, *,
     from pipeline.photo import FORMATS, check_output
     from weights.errors import InvalidInput
 
-    target = output
-    if target is None and photo == STREAM:
-        target = STREAM
-    elif target is None:
-        ending = photo.suffix if photo.suffix.lower() in FORMATS else ".png"
-        if format and FORMATS[ending.lower()] != format.upper():
-            ending = f".{format}"
-        target = photo.with_name(f"{photo.stem}-edited{ending}")
     if target == STREAM:
-        if json:
+        if options.json:
             raise InvalidInput("The photo goes to stdout, and so cannot --json: give -o PATH.")
         if sys.stdout.isatty():
             raise InvalidInput("The photo would go to the terminal: give -o PATH, or a pipe.")
-        return target
-    wanted = FORMATS.get(target.suffix.lower())
+        return
+    format, wanted = options.format, FORMATS.get(target.suffix.lower())
     if format and wanted and wanted != format.upper():
         raise InvalidInput(f"{target} does not end as --format {format} does: leave one of the two out.")
-    check_output(target, overwrite=overwrite, format_=format and format.upper(), source=photo)
-    return target
+    check_output(target, overwrite=options.overwrite, format_=format and format.upper())
 
 
 def read_source(photo: Path) -> "Photo":

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from pipeline.cli import console
 from pipeline.cli.options import Flag, Output
-from pipeline.cli.photo import STREAM, read_source
+from pipeline.cli.photo import read_source
 
 
 def presets(
@@ -45,13 +45,15 @@ def presets(
     """
     from drag.presets import read_presets
     from pipeline.cache import InversionCache
+    from pipeline.outputs import check_apart
     from pipeline.photo import Photo, check_output, write_photo
     from pipeline.sheet import draw_presets, sheet_of
     from weights.errors import InvalidInput
 
     known = read_presets(presets)
     if output:
-        check_output(output, overwrite=overwrite, source=sheet if sheet != STREAM else None)
+        check_apart([output], [*presets, *([sheet] if sheet else [])])
+        check_output(output, overwrite=overwrite)
     elif sheet:
         raise InvalidInput("--sheet makes a picture: say where with -o sheet.png.")
     if not -1.5 <= strength <= 1.5 or strength == 0:
@@ -65,14 +67,14 @@ def presets(
             pipeline = Pipeline(store=store, cache=None if no_cache else InversionCache())
             drawn = sheet_of(pipeline, photo, list(known.values()), strength=strength, progress=bars.stage)
         write_photo(Photo(pixels=drawn), output, overwrite=overwrite)
-        console.result(str(output))
-        return 0
-    if output:
+    elif output:
         write_photo(Photo(pixels=draw_presets(list(known.values()), strength=strength)), output, overwrite=overwrite)
     if json:
         fields = ("about", "move", "turn", "regions")
         console.result_json({name: {key: getattr(p, key) for key in fields} for name, p in known.items()})
-        return 0
-    for name, preset in known.items():
-        console.result(f"{name:14}{preset.about}  ({', '.join(preset.regions) or 'whole crop'})")
+    elif sheet:
+        console.result(str(output))
+    else:
+        for name, preset in known.items():
+            console.result(f"{name:14}{preset.about}  ({', '.join(preset.regions) or 'whole crop'})")
     return 0

@@ -22,8 +22,8 @@ def list_(*, json: Flag = False) -> None:
     json
         Print it as JSON.
     """
-    from weights.catalog import catalog
-    from weights.load import EMBEDDED, FACES
+    from weights.catalog import EMBEDDED, catalog
+    from weights.load import FACES
     from weights.store import Store
 
     store = Store()
@@ -122,7 +122,8 @@ def path(name: str, /, *, json: Flag = False) -> None:
     json
         Print name and path as JSON.
     """
-    from weights.load import EMBEDDED, find_generator
+    from weights.catalog import EMBEDDED
+    from weights.load import find_generator
     from weights.store import Store
 
     store = Store(offline=True)

@@ -1,6 +1,9 @@
 """A folder of photos: the manifest, what is skipped, what fails, what goes on after a kill."""
 
+import io
 import json
+import multiprocessing
+import os
 import shutil
 import signal
 import subprocess
@@ -15,7 +18,7 @@ from PIL import Image
 
 from drag.settings import DragSettings
 from inversion.settings import InversionSettings, TuningSettings
-from pipeline.batch import BatchSettings, _Editor, find_photos, output_name, plan, run_batch
+from pipeline.batch import BatchSettings, _Editor, find_photos, output_name, output_names, plan, run_batch
 from pipeline.cli import console
 from pipeline.cli.app import run
 from pipeline.manifest import Manifest
@@ -128,7 +131,7 @@ def test_what_is_done_again_and_what_is_not(tmp_path, recipe):
     source, target = make_folder(tmp_path / "in", 3), tmp_path / "out"
     assert len(run_batch(source, target, recipe).done) == 3
     shutil.copy(source / "more" / "01.jpg", source / "more" / "copy.jpg")
-    (target / "00.png").write_bytes(b"spoilt")
+    (target / "00.png").unlink()
     Image.fromarray(smooth_picture(44, 50, seed=9)).save(source / "more" / "01.jpg")
     again = run_batch(source, target, recipe)
     assert [entry["input"] for entry in again.done] == ["00.png", "more/01.jpg", "more/copy.jpg"]
@@ -204,6 +207,125 @@ def test_files_of_others_are_not_replaced(tmp_path, recipe):
         run_batch(source, source, recipe)
 
 
+def spoil(path):
+    path.write_bytes(path.read_bytes() + b"by hand")
+    return path.read_bytes()
+
+
+def test_what_the_user_made_of_an_output_is_kept(tmp_path, recipe):
+    source, target = make_folder(tmp_path / "in", 1), tmp_path / "out"
+    run_batch(source, target, recipe)
+    changed = spoil(target / "00.png")
+    with pytest.raises(InvalidInput, match="was changed since a batch made it"):
+        run_batch(source, target, recipe)
+    assert (target / "00.png").read_bytes() == changed
+    assert len(run_batch(source, target, recipe, BatchSettings(force=True)).done) == 1
+    # Other settings replace what a batch made, also where a kill left the output before the last.
+    run_batch(source, target, replace(recipe, drag=DragSettings(steps=1)))
+    manifest = target / "manifest.jsonl"
+    manifest.write_text(manifest.read_text() + json.dumps(lines(target)[-1] | {"output_sha256": "another"}) + "\n")
+    assert len(run_batch(source, target, recipe).done) == 1
+
+
+def test_a_photo_that_failed_has_made_no_output(tmp_path, recipe):
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    (source / "bad.jpg").write_bytes(b"no picture")
+    assert len(run_batch(source, target, recipe).failed) == 1
+    (target / "bad.jpg").write_bytes(b"precious")
+    for settings in (BatchSettings(), BatchSettings(force=True)):
+        with pytest.raises(InvalidInput, match="no batch made it"):
+            run_batch(source, target, recipe, settings)
+
+
+def test_photos_that_would_become_one_are_told(tmp_path):
+    for name in ("a.gif", "a.gif.png", "b.jpg", "b.jpg.png"):
+        Image.fromarray(smooth_picture(40, 50)).save(tmp_path / name)
+    with pytest.raises(InvalidInput, match=r"a\.gif and \S*a\.gif\.png would both become \S*out/a\.gif\.png: rename"):
+        output_names(tmp_path, tmp_path / "out", None)
+    (tmp_path / "a.gif").unlink()
+    assert len(output_names(tmp_path, tmp_path / "out", None)) == 3
+    with pytest.raises(InvalidInput, match=r"b\.jpg and \S*b\.jpg\.png would both become"):
+        output_names(tmp_path, tmp_path / "out", "PNG")
+
+
+def test_a_photo_that_cannot_be_read_fails_by_itself(tmp_path, recipe, monkeypatch):
+    source = make_folder(tmp_path / "in", 2)
+    opened = Path.open
+
+    def refused(path, *args, **kwargs):
+        if path.name == "00.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refused)
+    result = run_batch(source, tmp_path / "out", recipe)
+    assert [entry["input"] for entry in result.failed] == ["00.png"]
+    assert "Permission denied" in result.failed[0]["error"]["message"]
+    assert [entry["input"] for entry in result.done] == ["more/01.jpg"]
+
+
+def test_folders_that_cannot_be_written_are_told_before_the_work(tmp_path, recipe, monkeypatch):
+    source, file = make_folder(tmp_path / "in", 2), tmp_path / "file"
+    file.write_text("in the way")
+    for target in (file, file / "out"):
+        with pytest.raises(InvalidInput, match="is a file, and no folder can be there"):
+            plan(source, target, recipe, BatchSettings())
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "more").write_text("in the way")
+    with pytest.raises(InvalidInput, match="more is a file, and no folder can be there"):
+        plan(source, tmp_path / "out", recipe, BatchSettings())
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(InvalidInput, match="may not be written to"):
+        plan(source, tmp_path / "other", recipe, BatchSettings())
+
+
+def test_outputs_may_lie_around_their_photos_and_replace_none(tmp_path, recipe):
+    source = make_folder(tmp_path / "photos" / "raw", 2)
+    tasks, _ = plan(source, tmp_path / "photos", recipe, BatchSettings())
+    assert [task.output.relative_to(tmp_path / "photos").as_posix() for task in tasks] == ["00.png", "more/01.jpg"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "more").symlink_to(source / "more")
+    with pytest.raises(InvalidInput, match="never written over"):
+        plan(source, tmp_path / "out", recipe, BatchSettings(overwrite=True))
+
+
+def test_the_recipe_of_a_batch_replaces_no_photo(tmp_path, options, capsys):
+    source, target = make_folder(tmp_path / "in", 2), tmp_path / "out"
+    command = ["batch", str(source), "-o", str(target), *options, "--overwrite", "--save-recipe"]
+    for path, message in (
+        (source / "00.png", "never written over"),
+        (target / "more" / "01.jpg", "would be written twice"),
+        (target / "manifest.jsonl", "would be written twice"),
+    ):
+        assert run([*command, str(path)]) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+    assert not target.exists()
+
+
+def test_names_that_are_no_utf_8(tmp_path, recipe, monkeypatch):
+    source, target = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    names = ["a\udce9.png", "b\u2028\x85.png"]  # Latin-1 for e acute; what splitlines takes for ends of lines
+    for name in names:
+        with (source / name).open("wb") as file:
+            Image.fromarray(smooth_picture(40, 50)).save(file, "PNG")
+    write_recipe(recipe, tmp_path / "r.toml")
+    command = ["batch", str(source), "-o", str(target), "--recipe", str(tmp_path / "r.toml")]
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr("sys.stdout", stream)
+    assert run(command) == 6
+    stream.flush()
+    assert os.fsencode(f"{target / names[0]}\n") in stream.buffer.getvalue()
+    assert list(Manifest(target / "manifest.jsonl").entries()) == names
+    assert len(run_batch(source, target, recipe).skipped) == 2
+
+
+def test_json_of_names_that_are_no_utf_8(capsys):
+    console.result_json({"photo": "a\udce9.png"})
+    assert json.loads(capsys.readouterr().out) == {"photo": "a\udce9.png"}
+
+
 def test_names_never_meet(tmp_path, recipe):
     source, target = tmp_path / "in", tmp_path / "out"
     source.mkdir()
@@ -244,6 +366,39 @@ def test_two_processes_do_what_one_does(tmp_path, recipe):
     for entry in one.done:
         pixels = [read_photo(tmp_path / folder / entry["output"]).pixels for folder in ("one", "two")]
         assert np.abs(pixels[0].astype(int) - pixels[1]).max() <= 2
+
+
+def test_a_killed_process_fails_the_photos_in_work_alone(tmp_path, recipe):
+    source = make_folder(tmp_path / "in", 6)
+
+    def kill(stage, done, total, name):
+        if done == 1:
+            multiprocessing.active_children()[0].kill()
+
+    result = run_batch(source, tmp_path / "out", recipe, BatchSettings(jobs=2, use_cache=False), progress=kill)
+    assert 1 <= len(result.failed) <= 2
+    assert len(result.done) + len(result.failed) == 6
+    assert all("A process was killed" in entry["error"]["message"] for entry in result.failed)
+
+
+def test_processes_of_the_host_outlive_an_interrupted_batch(tmp_path, recipe):
+    source = make_folder(tmp_path / "in", 3)
+    mine = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    mine.start()
+
+    def interrupt(*told):
+        raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_batch(source, tmp_path / "out", recipe, BatchSettings(jobs=2, use_cache=False), progress=interrupt)
+        end = time.monotonic() + 60
+        while multiprocessing.active_children() != [mine] and time.monotonic() < end:
+            time.sleep(0.05)
+        assert multiprocessing.active_children() == [mine]
+    finally:
+        mine.kill()
+        mine.join()
 
 
 def test_a_full_disk_fails_a_photo_and_leaves_no_half_file(tmp_path, recipe, monkeypatch):

@@ -63,7 +63,9 @@ def test_handles_that_do_not_arrive_are_written_all_the_same(cli, photo):
         (["PHOTO", "--drag", "nonsense"], 2, "'nonsense' is no drag"),
         (["PHOTO", "--drag", "nostril:1%,1%"], 2, "No landmark is called 'nostril'"),
         (["PHOTO", "--drag", "1,1:2,2", "-o", "x.bmp"], 2, "choose a format"),
-        (["PHOTO", "--drag", "1,1:2,2", "-o", "PHOTO"], 2, "exists: give another path, or --overwrite"),
+        (["PHOTO", "--drag", "1,1:2,2", "-o", "PHOTO"], 2, "which is never written over"),
+        (["PHOTO", "--drag", "1,1:2,2", "-o", "TEXT"], 2, "exists: give another path, or --overwrite"),
+        (["PHOTO", "--drag", "1,1:2,2", "-o", "BELOW"], 2, "is a file, and no folder can be there"),
         (["PHOTO", "--drag", "1,1:2,2", "--preview", "x.png"], 2, "ends in .gif, .webp or .mp4"),
         (["PHOTO", "--drag", "1,1:2,2", "--mask", "missing.png"], 2, "There is no photo at missing.png"),
         (["missing.jpg", "--drag", "1,1:2,2"], 2, "There is no photo at missing.jpg"),
@@ -80,7 +82,7 @@ def test_what_goes_wrong_is_said_in_a_sentence(cli, photo, tmp_path, arguments, 
     text, grey = tmp_path / "text.png", tmp_path / "grey.png"
     text.write_text("not a picture")
     Image.new("RGB", (200, 200), "grey").save(grey)
-    names = {"PHOTO": photo, "TEXT": text, "GREY": grey}
+    names = {"PHOTO": photo, "TEXT": text, "GREY": grey, "BELOW": text / "out.png"}
     before = set(tmp_path.iterdir())
     found, out, err = cli("edit", *(names.get(a, a) for a in arguments))
     assert found == code
@@ -152,6 +154,7 @@ def test_demo(cli, tmp_path, monkeypatch, smile, astronaut):
     assert np.array_equal(both[:, :512], before)
     assert np.array_equal(both[:, -512:], after)
     assert cli("demo", "-o", tmp_path / "out")[0] == 2
+    assert "is a file, and no folder can be there" in cli("demo", "-o", paths[0])[2]
     assert cli("demo", "-o", tmp_path / "out", "--overwrite")[0] == code
 
 

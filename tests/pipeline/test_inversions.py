@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from drag.landmarks import parse_drag
 from inversion.inversion import Inversion, read_inversion
@@ -133,6 +134,61 @@ def test_several_photos_at_once(photo, astronaut, capsys):
     assert run(["invert", str(photo), str(other), "-o", "one.safetensors", *PLAIN]) == 2
 
 
+def test_photos_that_fail_do_not_stop_the_others(photo, capsys):
+    grey, text, other = (photo.with_name(name) for name in ("grey.png", "text.png", "copy.jpg"))
+    Image.new("RGB", (200, 200), "grey").save(grey)
+    text.write_text("not a picture")
+    write_photo(read_photo(photo), other)
+    assert run(["invert", *map(str, (grey, photo, text, other)), *PLAIN]) == 5
+    out, err = capsys.readouterr()
+    assert out.split() == [str(path.with_name(f"{path.stem}.inv.safetensors")) for path in (photo, other)]
+    said = " ".join(err.split())
+    assert f"{grey}: No face was found" in said
+    assert f"{text}: {text} is no JPEG" in said
+    assert run(["invert", str(grey), *PLAIN]) == 3
+
+
+def test_each_photo_has_a_time_limit_of_its_own(photo, tiny_file, monkeypatch):
+    other, groups = photo.with_name("other.png"), []
+    write_photo(read_photo(photo), other)
+    original = Pipeline.invert_all
+
+    def note(self, aligned, **more):
+        groups.append(len(aligned))
+        return original(self, aligned, **more)
+
+    monkeypatch.setattr(Pipeline, "invert_all", note)
+    assert run(["invert", str(photo), str(other), *PLAIN, "--generator", str(tiny_file), "--time-limit", "600"]) == 0
+    assert groups == [1, 1]
+
+
+def test_invert_takes_what_an_edit_kept(photo, tiny_file, monkeypatch):
+    tiny = ["--generator", str(tiny_file)]
+    assert run(["edit", str(photo), "--drag", "90,90:95,90", *QUICK, *tiny]) in (0, 6)
+    monkeypatch.setattr("pipeline.edit.invert", lambda *args, **kwargs: pytest.fail("inverted again"))
+    assert run(["invert", str(photo), *PLAIN, *tiny]) == 0
+
+
+def test_a_dry_run_takes_the_inversion(photo, tiny_file, monkeypatch, capsys):
+    tiny = ["--generator", str(tiny_file)]
+    assert run(["invert", str(photo), *PLAIN, *tiny]) == 0
+    path = str(photo.with_name("me.inv.safetensors"))
+    monkeypatch.setattr("pipeline.edit.invert", lambda *args, **kwargs: pytest.fail("inverted again"))
+    capsys.readouterr()
+    words = ["--drag", "90,90:95,90", "--dry-run", "--json"]
+    assert run(["edit", path, *words, *tiny]) == 0
+    assert json.loads(capsys.readouterr().out)["seconds"]["invert"] < 0.1
+    assert run(["edit", path, *words]) == 1
+    assert "was made for the generator 'tiny'" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("command", [["edit", "--drag", SMILE[0]], ["invert"]])
+def test_a_folder_is_no_photo(command, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run([command[0], ".", *command[1:]]) == 2
+    assert ". is a folder: give the path of a photo" in " ".join(capsys.readouterr().err.split())
+
+
 def test_invert_then_edit(photo, capsys):
     path = photo.with_name("me.inv.safetensors")
     assert run(["invert", str(photo), *PLAIN[:-1], "--tune-steps", "2", "--json"]) == 0
@@ -149,6 +205,17 @@ def test_invert_then_edit(photo, capsys):
     assert (read_photo(photo.with_name("me-edited.png")).pixels != read_photo(photo).pixels).any()
 
 
+def test_an_inversion_replaces_no_photo(photo, capsys):
+    before = photo.read_bytes()
+    for words in ([photo, "-o", photo], [photo, photo.with_name("me.jpg"), "-o", photo]):
+        assert run(["invert", *(str(word) for word in words), "--overwrite", *PLAIN]) == 2
+    other = photo.with_name("me.inv.safetensors")
+    photo.rename(other)  # a photo by the name that an inversion would have
+    assert run(["invert", str(other), "-o", str(other), "--overwrite", *PLAIN]) == 2
+    assert "never written over" in " ".join(capsys.readouterr().err.split())
+    assert other.read_bytes() == before
+
+
 def test_ctrl_c_keeps_the_best_so_far(photo, capsys, monkeypatch):
     original = Pipeline.align
 
@@ -157,7 +224,7 @@ def test_ctrl_c_keeps_the_best_so_far(photo, capsys, monkeypatch):
         return original(*args, **kwargs)
 
     monkeypatch.setattr(Pipeline, "align", press)
-    assert run(["invert", str(photo), *PLAIN]) == 130
+    assert run(["invert", str(photo), *PLAIN, "--no-cache"]) == 130
     err = " ".join(capsys.readouterr().err.split())
     assert "the best so far was kept" in err
     found = read_inversion(photo.with_name("me.inv.safetensors"))

@@ -4,7 +4,7 @@ from drag.settings import DragSettings, LandmarkDragSettings
 from inversion.settings import TuningSettings
 from pipeline.recipes import Recipe, format_recipe, read_recipe, recipe_from, write_recipe
 from pipeline.request import EditRequest
-from pipeline.settings import FaceSettings
+from pipeline.settings import ComputeSettings, FaceSettings
 from weights.errors import InvalidFile, InvalidInput
 
 RECIPE = Recipe(
@@ -81,6 +81,18 @@ def test_a_masks_path_lies_beside_the_recipe(tmp_path):
     assert EditRequest(mask="none").files() == EditRequest(mask="mouth").files() == []
     assert EditRequest(mask="none").moved(lambda path: tmp_path / path).mask == "none"
     assert read_recipe(tmp_path / "below" / "r.toml").edit.mask == str(tmp_path / "m.png")
+
+
+def test_a_generators_path_is_read_as_seen_from_the_recipe(tmp_path, monkeypatch):
+    path = tmp_path / "r.toml"
+    path.write_text('[compute]\ngenerator = "ffhq.pkl"\n')
+    assert read_recipe(path) == Recipe(compute=ComputeSettings(generator=str(tmp_path / "ffhq.pkl")))
+    for name in ("faces-128", "ffhq-1024"):
+        path.write_text(f'[compute]\ngenerator = "{name}"\n')
+        assert read_recipe(path).compute.generator == name
+    monkeypatch.chdir(tmp_path)
+    write_recipe(Recipe(compute=ComputeSettings(generator="ffhq.pkl")), tmp_path / "below" / "r.toml")
+    assert read_recipe(tmp_path / "below" / "r.toml").compute.generator == str(tmp_path / "ffhq.pkl")
 
 
 @pytest.mark.parametrize(

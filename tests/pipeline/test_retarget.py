@@ -367,7 +367,8 @@ def test_success_is_told_by_the_landmarks_where_they_are_seen():
         (["PHOTO", "--like", "PHOTO", "--strength", "2"], 2, "from 0 to 1.5"),
         (["PHOTO", "--like", "PHOTO", "--region", "ear"], 2, "ear"),
         (["PHOTO", "--like", "missing.png"], 2, "There is no photo at missing.png"),
-        (["PHOTO", "--like", "GREY"], 3, "No face was found"),
+        (["PHOTO", "--like", "GREY"], 3, "No face was found in the photo whose expression is to be taken"),
+        (["GREY", "--like", "PHOTO"], 3, "No face was found in the photo: use one"),
         (["PHOTO", "--like", "PHOTO"], 2, "Nothing would move"),
         (["PHOTO", "--points", "missing.json"], 2, "no points to read"),
         (["PHOTO", "--points", "TEXT"], 1, "no JSON file"),
@@ -419,6 +420,9 @@ def test_a_sheet_of_a_photo_from_stdin(cli, photo, tmp_path, monkeypatch):
     sheet = tmp_path / "sheet.png"
     code, out, _ = cli("presets", "--sheet", "-", "-o", sheet, "--strength", -1, "--no-cache")
     assert (code, out) == (0, f"{sheet}\n")
+    monkeypatch.setattr("pipeline.sheet.sheet_of", lambda *args, **kwargs: read_photo(photo).pixels)
+    code, out, _ = cli("presets", "--sheet", photo, "-o", tmp_path / "again.png", "--json")
+    assert (code, list(json.loads(out))) == (0, ["smile"])
     pixels = read_photo(sheet).pixels
     assert pixels.shape == (256, 2 * 256 + 6, 3)
     assert (pixels[:, :256] != pixels[:, 262:]).any()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from io import BytesIO
@@ -120,6 +121,42 @@ def test_the_photo_itself_is_never_written_over(cli, photo, quickly, tmp_path):
     assert photo.read_bytes() == before
 
 
+def test_nothing_that_is_read_is_written_over(cli, photo, quickly, tmp_path):
+    moving, points, recipe = tmp_path / "me.webp", tmp_path / "p.json", tmp_path / "r.toml"
+    Image.fromarray(smooth_picture(64, 80)).save(moving)
+    points.write_text('{"handles": [{"handle": [30, 30], "target": [36, 30]}]}')
+    recipe.write_text("[drag]\nsteps = 2\n")
+    stage = tmp_path / "crop.png"
+    shutil.copy(moving, stage)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for words in (
+        (moving, "--preview", moving),
+        (photo, "--save-recipe", photo),
+        (photo, "--save-points", photo),
+        (photo, "--mask", moving, "--preview", moving),
+        (photo, "--points", points, "--save-points", points),
+        (photo, "--recipe", recipe, "--save-recipe", recipe),
+        (photo, "--save-recipe", quickly[quickly.index("--generator") + 1]),
+        (stage, "--save-stages", tmp_path),
+    ):
+        code, _, err = cli("edit", *words, "--overwrite", *quickly)
+        assert (code, "never written over" in " ".join(err.split())) == (2, True), words
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_no_two_outputs_are_one_file(cli, photo, quickly, tmp_path):
+    new = tmp_path / "new.webp"
+    for words in (
+        ("-o", new, "--preview", new),
+        ("-o", new, "--save-points", tmp_path / "." / "below" / ".." / "new.webp"),
+        ("--save-recipe", new, "--save-points", new),
+        ("-o", tmp_path / "s" / "crop.png", "--save-stages", tmp_path / "s"),
+    ):
+        code, _, err = cli("edit", photo, *words, *quickly)
+        assert (code, "would be written twice" in " ".join(err.split())) == (2, True), words
+    assert list(tmp_path.iterdir()) == [photo]
+
+
 def test_a_full_disk_leaves_no_half_file(cli, photo, quickly, monkeypatch):
     write = Path.write_bytes
 
@@ -214,7 +251,7 @@ def test_a_recipe_holds_every_setting(cli, photo, quickly, tmp_path):
     settings = json.loads(out)["settings"]
     assert settings["drag"]["steps"] == 1
     assert settings["composite"]["feather"] == 3
-    assert "exists" in cli("edit", photo, "--recipe", recipe, "-o", tmp_path / "d.jpg", "--save-recipe", recipe)[2]
+    assert "exists" in cli("edit", photo, *quickly, "-o", tmp_path / "d.jpg", "--save-recipe", recipe)[2]
 
 
 def test_points_of_a_picture_without_a_face(cli, photo, quickly, tmp_path):

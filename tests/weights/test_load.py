@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from tests.conftest import CPU, tiny_generator, tiny_ws
+from weights.catalog import EMBEDDED
 from weights.errors import InvalidFile, InvalidInput
 from weights.formats import native
-from weights.load import EMBEDDED, EMBEDDED_USUAL_LOSS, convert, load_generator
+from weights.load import EMBEDDED_USUAL_LOSS, convert, load_generator
 
 
 def test_embedded_generator():
