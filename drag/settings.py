@@ -61,8 +61,10 @@ class LandmarkDragSettings(DragSettings):
     """
 
     steps: int = 60
+    rows: int = 8
     learning_rate: float = 0.0035
     mask_weight: float = 5.0
+    patience: int = 15
     reach: float = 0.075
     tolerance: float = 1.0
 

@@ -94,7 +94,7 @@ def read_inversion(path: Path) -> Inversion:
         w, alignment = tensors.pop("w"), tensors.pop("alignment", None)
         difference = {name.removeprefix("difference."): change for name, change in tensors.items()}
         inversion = Inversion(w=w, difference=difference, alignment=alignment, **about)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InvalidFile(f"{path} is a damaged inversion ({error}): invert the photo again.") from error
     if w.ndim != 3 or w.shape[0] != 1 or not bool(w.isfinite().all()):
         raise InvalidFile(f"{path} is a damaged inversion (its code is {tuple(w.shape)}): invert the photo again.")

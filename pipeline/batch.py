@@ -28,7 +28,7 @@ from pipeline.cache import InversionCache
 from pipeline.edit import Pipeline
 from pipeline.manifest import NAME, Entry, Manifest
 from pipeline.outputs import check_apart, check_folder, check_place
-from pipeline.photo import FORMATS, READ_ONLY, decode_photo, encode_photo
+from pipeline.photo import FORMATS, READ_ONLY, check_size, decode_photo, encode_photo
 from pipeline.recipes import Recipe
 from pipeline.report import describe
 from pipeline.retarget import plan as plan_drags
@@ -375,6 +375,8 @@ class _Editor:
         start = time.perf_counter()
         try:
             photo = decode_photo(task.input.read_bytes(), name=str(task.input))
+            if self.recipe.composite.composite != "crop":
+                check_size(photo.width, photo.height, FORMATS[task.output.suffix.lower()])
             result = self.pipeline.edit(photo, self.planner)
             edited = result.photo.stripped() if self.settings.strip_metadata else result.photo
             data = encode_photo(edited, FORMATS[task.output.suffix.lower()])

@@ -112,7 +112,7 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
         raise InvalidInput(f"There is no recipe at {path}: check the path.")
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidFile(f"{path} is no TOML: {error}.") from error
     here = recipe_from(tables, name=str(path)).moved(lambda file: path.parent / file).as_dict()
     if "edit" in tables:

@@ -158,7 +158,7 @@ class Store:
     def _accepted(self) -> list[str]:
         try:
             accepted = json.loads(self._licenses.read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return []
         return [text for text in accepted if isinstance(text, str)] if isinstance(accepted, list) else []
 

@@ -35,21 +35,26 @@ def speak(*, quiet: bool = False, verbose: bool = False, log_json: bool = False)
 
     Args:
         quiet: errors only; no notices, no bars.
-        verbose: what the packages log as well.
+        verbose: all that the packages log as well, not their warnings only.
         log_json: one JSON object a line instead of text and bars.
     """
     _Voice.quiet, _Voice.log_json = quiet, log_json
     for name in PACKAGES:
         logger = logging.getLogger(name)
-        logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _Handler)]
-        logger.setLevel(logging.NOTSET)
-        if verbose:
-            logger.addHandler(_Handler())
-            logger.setLevel(logging.DEBUG)
+        logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, _Log | _Warnings)]
+        logger.addHandler(_Log() if verbose else _Warnings(logging.WARNING))
+        logger.setLevel(logging.DEBUG if verbose else logging.NOTSET)
 
 
-class _Handler(logging.Handler):
-    """Passes on what the packages log."""
+class _Warnings(logging.Handler):
+    """Passes on the packages' warnings, as notices."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        notice(record.getMessage())
+
+
+class _Log(logging.Handler):
+    """Passes on all that the packages log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if _Voice.log_json:

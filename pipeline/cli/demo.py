@@ -7,7 +7,6 @@ from cyclopts import Parameter
 
 from pipeline.cli import console
 from pipeline.cli.options import Flag
-from pipeline.cli.photo import exit_code
 
 SMILE = ("mouth-left:-8%,-6%", "mouth-right:8%,-6%")
 
@@ -15,7 +14,8 @@ SMILE = ("mouth-left:-8%,-6%", "mouth-right:8%,-6%")
 def demo(*, output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("out"), overwrite: Flag = False) -> int:
     """Give a sample photo a wider smile, and write before, after and both side by side.
 
-    The photo is NASA's portrait of Eileen Collins, in the public domain, which scikit-image brings along.
+    The photo is NASA's portrait of Eileen Collins, in the public domain, which scikit-image brings along. How far the
+    corners of the mouth went is said, and, unlike with `edit`, makes no difference to the exit code.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def demo(*, output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("
     from pipeline.edit import Pipeline
     from pipeline.photo import Photo, check_output, eight_bit, write_photo
     from pipeline.preview import side_by_side
-    from pipeline.report import describe, summary
+    from pipeline.report import summary
 
     paths = {name: output / f"{name}.png" for name in ("before", "after", "side-by-side")}
     for path in paths.values():
@@ -45,4 +45,4 @@ def demo(*, output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("
         write_photo(pictures[name], path, overwrite=overwrite)
         console.result(str(path))
     console.notice(summary(result))
-    return exit_code(describe(result))
+    return 0

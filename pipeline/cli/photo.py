@@ -33,7 +33,7 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
     from pipeline.edit import Pipeline
     from pipeline.estimate import estimate, in_words
     from pipeline.inversions import is_inversion, read_with_photo
-    from pipeline.photo import check_photo, encode_photo, write_photo
+    from pipeline.photo import check_photo, check_size, encode_photo, write_photo
     from pipeline.preview import write_preview
     from pipeline.recipes import write_recipe
     from pipeline.report import describe, summary
@@ -52,6 +52,8 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
     check_outputs(target, options, inputs=[photo, given, *recipe.files()])
     request = recipe.edit.read()
     source = read_source(photo)
+    if recipe.composite.composite != "crop":
+        check_size(source.width, source.height, format_of(target, source, format_))
     for notice in source.notices:
         console.notice(notice)
     # 2. Edit.
@@ -81,7 +83,7 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
     # 3. Write, and say what was done.
     edited = result.photo.stripped() if options.strip_metadata else result.photo
     if target == STREAM:
-        console.result_bytes(encode_photo(edited, format_ or stream_format(source)))
+        console.result_bytes(encode_photo(edited, format_of(target, source, format_)))
     else:
         write_photo(edited, target, overwrite=overwrite, format_=format_)
     if options.preview:
@@ -186,8 +188,10 @@ def read_source(photo: Path) -> "Photo":
     return decode_photo(data, name="The photo on stdin")
 
 
-def stream_format(source: "Photo") -> str:
-    """Return the format that a photo is written to stdout in: its own where that is written, else PNG."""
+def format_of(target: Path, source: "Photo", asked: str | None) -> str:
+    """Return the format to write: what is asked for, or the file's by its ending; on stdout the photo's, else PNG."""
     from pipeline.photo import FORMATS
 
+    if asked or target != STREAM:
+        return asked or FORMATS[target.suffix.lower()]
     return source.format if source.format in FORMATS.values() else "PNG"

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from pipeline.photo import read_photo
-from pipeline.report import describe, succeeded
 from tests.conftest import SMILE
 
 INVERT = ["w-steps", "2", "steps", "8", "perceptual", "alex"]
@@ -145,7 +144,7 @@ def test_demo(cli, tmp_path, monkeypatch, smile, astronaut):
     monkeypatch.setattr("pipeline.edit.Pipeline.edit", lambda *args, **kwargs: smile)
     code, out, err = cli("demo", "-o", tmp_path / "out")
     paths = [tmp_path / "out" / f"{name}.png" for name in ("before", "after", "side-by-side")]
-    assert (code == 0) == succeeded(describe(smile))
+    assert code == 0
     assert out.split() == [str(path) for path in paths]
     assert "of its way" in err
     before, after, both = (read_photo(path).pixels for path in paths)

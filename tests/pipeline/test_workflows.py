@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from PIL import Image
 
 from pipeline.cli import console
 from pipeline.cli.app import app, run
-from pipeline.photo import decode_photo, read_photo
+from pipeline.photo import Photo, decode_photo, read_photo, write_photo
 from pipeline.recipes import read_recipe
 from tests.conftest import SMILE, smooth_picture
 
@@ -377,3 +378,28 @@ def test_completion_knows_commands_and_options(shell):
     script = app.generate_completion(shell=shell)
     for word in ("edit", "batch", "doctor", "strip-metadata", "save-recipe"):
         assert word in script
+
+
+def test_warnings_of_the_packages_are_notices(capsys):
+    for options, said in (({}, "kept"), ({"quiet": True}, ""), ({"verbose": True}, "pipeline.cache: kept")):
+        console.speak(**options)
+        logging.getLogger("pipeline.cache").warning("kept")
+        assert capsys.readouterr().err.strip() == said
+    console.speak(log_json=True)
+    logging.getLogger("pipeline.cache").warning("kept")
+    assert json.loads(capsys.readouterr().err)["message"] == "kept"
+    console.speak()
+
+
+@pytest.mark.parametrize("command", ["edit", "batch"])
+def test_a_photo_larger_than_its_format_holds_is_refused_before_the_work(cli, tmp_path, monkeypatch, command):
+    monkeypatch.setattr("pipeline.edit.Pipeline.edit", lambda *args, **kwargs: pytest.fail("the work began"))
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "wide.png"
+    write_photo(Photo(pixels=np.zeros((4, 16400, 3), np.uint8)), path)
+    given = [path, "-o", tmp_path / "out.webp"] if command == "edit" else [path.parent, "-o", tmp_path / "out"]
+    if command == "batch":
+        given += ["--format", "webp"]
+    code, _, err = cli(command, *given, "--drag", "2,2:3,2")
+    assert code == (2 if command == "edit" else 5)
+    assert "16400 x 4 pixels are more than WEBP holds" in err
