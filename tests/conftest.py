@@ -10,7 +10,7 @@ import skimage.data
 import torch
 
 from drag.landmarks import parse_drag
-from drag.settings import DragSettings
+from drag.settings import LandmarkDragSettings
 from inversion.settings import TuningSettings
 from pipeline.edit import EditResult, EditSettings, Pipeline
 from pipeline.photo import Photo
@@ -77,7 +77,7 @@ SMILE = ("mouth-left:-8%,-6%", "mouth-right:8%,-6%")
 @pytest.fixture(scope="session")
 def quick() -> EditSettings:
     """Settings for an edit in seconds."""
-    return EditSettings(tuning=TuningSettings(tune=False), drag=DragSettings(steps=80))
+    return EditSettings(tuning=TuningSettings(tune=False), drag=LandmarkDragSettings(steps=40))
 
 
 @pytest.fixture(scope="session")
