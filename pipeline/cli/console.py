@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -50,7 +50,8 @@ class _Warnings(logging.Handler):
     """Passes on the packages' warnings, as notices."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        notice(record.getMessage())
+        with suppress(OSError):  # of a full disk, where the log may go to
+            notice(record.getMessage())
 
 
 class _Log(logging.Handler):
