@@ -27,7 +27,7 @@ Coordinates = NDArray[np.float64]
 
 def like(tensor: Tensor, array: Coordinates) -> Tensor:
     """Return an array as a tensor of another's dtype, on its device, of which float64 need not be known (MPS)."""
-    return torch.as_tensor(array).to(tensor.dtype).to(tensor.device)
+    return torch.from_numpy(array).to(tensor.dtype).to(tensor.device)
 
 
 def default_resolution(size: int) -> int:

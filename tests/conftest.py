@@ -77,7 +77,7 @@ SMILE = ("mouth-left:-8%,-6%", "mouth-right:8%,-6%")
 @pytest.fixture(scope="session")
 def quick() -> EditSettings:
     """Settings for an edit in seconds."""
-    return EditSettings(tuning=TuningSettings(tune=False), drag=LandmarkDragSettings(steps=40))
+    return EditSettings(tuning=TuningSettings(tune=False), drag=LandmarkDragSettings())
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,7 @@ def test_stages_can_be_stopped_and_are_told_of(quick, store, astronaut):
     assert not result.subject.inversion.completed
     assert (result.drag.reason, result.drag.steps) == ("stopped", 1)
     assert not result.arrived
-    assert seen == [("invert", 1, 10), ("invert", 2, 10), ("drag", 0, 80), ("drag", 1, 80)]
+    assert seen == [("invert", 1, 10), ("invert", 2, 10), ("drag", 0, 60), ("drag", 1, 60)]
 
 
 def test_a_mask_of_the_photo_keeps_what_it_covers(quick, store, astronaut):
