@@ -42,9 +42,23 @@ def tiny_ws(network: Generator, n: int = 1, *, seed: int = 0) -> torch.Tensor:
     return network.mapping(z.to(network.mapping.w_avg.dtype))
 
 
-@pytest.fixture(scope="session")
-def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: several do not add up alike twice, and some tests compare to the bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def tiny_file(_tiny_path: Path, one_thread: None) -> Path:
     """A tiny generator's file, whose frame is the photo's largest centred square: an edit takes no face."""
+    return _tiny_path
+
+
+@pytest.fixture(scope="session")
+def _tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("generator") / "tiny.safetensors"
     native.write(path, tiny_generator().state_dict(), {"frame": "center"})
     return path

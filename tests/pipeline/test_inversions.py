@@ -79,7 +79,7 @@ def test_a_damaged_inversion_that_cannot_be_removed_is_made_again(tmp_path):
     assert InversionCache(tmp_path).get("a") is None
 
 
-def test_the_second_edit_skips_the_inversion(tmp_path, quick, store, astronaut, monkeypatch):
+def test_the_second_edit_skips_the_inversion(tmp_path, one_thread, quick, store, astronaut, monkeypatch):
     settings = replace(quick, inversion=replace(quick.inversion, w_steps=2, steps=4, perceptual="alex"))
     cache = InversionCache(tmp_path)
     drags = [parse_drag(SMILE[0])]

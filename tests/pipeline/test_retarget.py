@@ -168,7 +168,7 @@ def test_drawings():
 QUICK = ["--invert-w-steps", "2", "--invert-steps", "8", "--invert-perceptual", "alex", "--no-tune", "--steps", "30"]
 
 
-def test_retarget_and_again_from_its_recipe_and_its_points(cli, photo, tmp_path, monkeypatch):
+def test_retarget_and_again_from_its_recipe_and_its_points(one_thread, cli, photo, tmp_path, monkeypatch):
     points, recipe, first, second = (tmp_path / name for name in ("p.json", "r.toml", "1.png", "2.png"))
     code, out, err = cli(
         "retarget", photo, "--preset", "smile=-1", "-o", first, "--save-points", points, "--save-recipe", recipe,

@@ -13,7 +13,6 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from pipeline.cli import console
@@ -38,10 +37,7 @@ def quickly(tiny_file):
     """Options of an edit in a moment, without a face."""
     words = "--drag 30,30:36,30 --invert-w-steps 1 --invert-steps 1 --invert-perceptual alex --steps 2"
     words += " --composite paste --generator"  # so little is no change that detail would show
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # several do not add up alike twice, and some tests compare to the bit
-    yield [*words.split(), str(tiny_file), "--no-cache"]
-    torch.set_num_threads(threads)
+    return [*words.split(), str(tiny_file), "--no-cache"]
 
 
 @pytest.fixture
