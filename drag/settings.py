@@ -65,7 +65,7 @@ class LandmarkDragSettings(DragSettings):
     learning_rate: float = 0.0035
     mask_weight: float = 5.0
     patience: int = 15
-    reach: float = 0.075
+    reach: float = 0.065
     tolerance: float = 1.0
 
 
