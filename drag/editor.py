@@ -146,7 +146,7 @@ def drag(
     with torch.no_grad():
         view.hold(home)
         tracker = make_tracker(settings.tracker, view.see(start, points.handles), points.handles)
-    limit = settings.reach * spread * math.sqrt(w.numel())
+    limit, before = settings.reach * spread * math.sqrt(w.numel()), start - home
     stop = _Stop(settings, features.size)
     begin = len(path) - 1
     for index in range(begin, begin + settings.steps + 1):
@@ -178,7 +178,7 @@ def drag(
         optimizer.step()
         if limit:
             with torch.no_grad():
-                _hold_within(limit, offset, start - home)
+                _hold_within(limit, offset, before)
     raise AssertionError("the last step has a reason to stop")
 
 

@@ -15,7 +15,7 @@ Space = Literal["w", "w+"]
 
 @dataclass(frozen=True, kw_only=True)
 class DragSettings:
-    """How handles are dragged; rows, steps, mask and tracker are the paper's (Pan et al. 2023, section 3 and 4).
+    """How handles are dragged; rows, steps, mask and tracker are the paper's (Pan et al. 2023, sections 3 and 4).
 
     Attributes:
         steps: at most so many at a stretch; landmarks that fell short are dragged on for another one, up to

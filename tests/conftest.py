@@ -42,13 +42,22 @@ def tiny_ws(network: Generator, n: int = 1, *, seed: int = 0) -> torch.Tensor:
     return network.mapping(z.to(network.mapping.w_avg.dtype))
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
+@contextmanager
+def on_one_thread() -> Iterator[None]:
     """Compute on one thread: several do not add up alike twice, and some tests compare to the bit."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """See `on_one_thread`."""
+    with on_one_thread():
+        yield
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def invert(
     with console.bars() as bars, console.interruptions() as interrupted:
         store = console.store(bars, offline=offline, accept_license=accept_license)
         pipeline = Pipeline(settings, store=store, cache=None if no_cache else InversionCache())
-        assert pipeline.generator.size  # what suits no photo is said once, and not of each
+        _ = pipeline.generator  # loaded now: what suits no photo is said once, and not of each
 
         def progress(stage: str, done: int, total: int, words: str) -> bool:
             bars.stage(stage, done, total, words)

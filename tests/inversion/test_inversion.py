@@ -7,7 +7,7 @@ import torch
 
 from inversion.inversion import check_generator, doubt, invert, read_inversion
 from inversion.settings import InversionSettings, TuningSettings
-from tests.conftest import CPU, smooth_picture, tiny_generator
+from tests.conftest import CPU, on_one_thread, smooth_picture, tiny_generator
 from weights.errors import InvalidFile, InvalidInput
 from weights.formats import native
 from weights.load import load_generator
@@ -19,11 +19,9 @@ UNTUNED = TuningSettings(tune=False)
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread():
-    """Sums by several threads differ in their last bits from run to run; codes are compared to the bit here."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    """The fixtures of this module are made so as well."""
+    with on_one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -51,10 +51,12 @@ def test_the_result_holds_every_stage(smile):
     assert smile.subject.inversion.generator == "faces-128"
 
 
-def test_a_pipeline_is_used_again_and_gives_the_same(quick, store, smile, astronaut):
-    pipeline = Pipeline(quick, store=store)
-    again = pipeline.edit(astronaut, [parse_drag(text) for text in SMILE])
-    assert np.abs(again.photo.pixels.astype(int) - smile.photo.pixels).mean() < 1
+def test_a_pipeline_is_used_again_and_gives_the_same(quick, store, astronaut, one_thread):
+    settings = replace(quick, inversion=InversionSettings(w_steps=2, steps=4), drag=LandmarkDragSettings(steps=8))
+    pipeline = Pipeline(settings, store=store)
+    first, again = (pipeline.edit(astronaut, [parse_drag(text) for text in SMILE]) for _ in range(2))
+    assert (first.photo.pixels != astronaut.pixels).any()
+    assert np.array_equal(again.photo.pixels, first.photo.pixels)
 
 
 def test_stages_can_be_stopped_and_are_told_of(quick, store, astronaut):
