@@ -142,6 +142,8 @@ def _notices(image: Image.Image, format_: str, name: str) -> list[str]:
         notices.append(f"{name} holds {frames} pictures: the first is edited, and the others are left out.")
     elif frames > 1:
         notices.append(f"{name} is animated ({frames} frames): the first is edited, and written as a still picture.")
+    if format_ == "TIFF" and tiff.extra_sample(image) == tiff.UNSPECIFIED:
+        notices.append(f"{name} has a channel beside its colours that it says nothing of: it is left out.")
     if image.mode == "CMYK":
         notices.append(f"{name} is CMYK: it is edited and written as RGB.")
     if format_ == "HEIF" and image.info.get("bit_depth", 8) > 8:
@@ -158,6 +160,9 @@ def _read_deep(image: Image.Image, data: bytes, name: str) -> NDArray[np.uint16]
         image.load()  # metadata may stand behind the pixels, and what is cut off is found
         if image.mode.startswith("I") and pixels.ndim == 3:
             pixels = np.ascontiguousarray(pixels[..., 0])
+        if pixels.ndim == 2 and "transparency" in image.info:  # which OpenCV minds in colours only
+            seen = pixels != image.info["transparency"]
+            pixels = np.stack([pixels, seen * np.uint16(65535)], axis=2)
         return pixels
     if image.format == "TIFF" and (tiff.bits(image) == 16 or image.mode in ("F", "I")):
         return tiff.read_16_bit(data, image, name=name)

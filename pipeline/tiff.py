@@ -17,10 +17,11 @@ from weights.errors import InvalidFile
 
 Array = NDArray[np.uint8 | np.uint16]
 
-BITS, PHOTOMETRIC, SAMPLES, PLANAR, SAMPLE_FORMAT = 258, 262, 277, 284, 339
+BITS, PHOTOMETRIC, SAMPLES, PLANAR, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 262, 277, 284, 338, 339
 XMP, ICC = 700, 34675
 BYTE, SHORT, LONG, UNDEFINED = 1, 3, 4, 7
 MIN_IS_WHITE, MIN_IS_BLACK, RGB = 0, 1, 2
+UNSPECIFIED, PREMULTIPLIED, STRAIGHT = 0, 1, 2  # what a sample beside those of colour is: anything, or alpha
 NONE, DEFLATE = 1, 8
 _CODES = {BYTE: "B", SHORT: "H", LONG: "I", UNDEFINED: "B"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes, by type
@@ -36,8 +37,13 @@ def bits(image: Image.Image) -> int:
     return int(np.max(image.getexif().get(BITS, 1)))
 
 
+def extra_sample(image: Image.Image) -> int:
+    """Return what a TIFF says of the first sample beside those of colour: straight alpha where it says nothing."""
+    return int(np.append(image.getexif().get(EXTRA_SAMPLES, ()), STRAIGHT)[0])
+
+
 def read_16_bit(data: bytes, image: Image.Image, *, name: str) -> NDArray[np.uint16]:
-    """Read a TIFF of 16 bits a sample: (H, W) or (H, W, C), RGB, and alpha last.
+    """Read a TIFF of 16 bits a sample: (H, W) or (H, W, C), RGB, and straight alpha last.
 
     Raises:
         InvalidFile: its samples are no whole numbers, of no RGB or grey, or its layout is not read.
@@ -50,7 +56,20 @@ def read_16_bit(data: bytes, image: Image.Image, *, name: str) -> NDArray[np.uin
     pixels = None if apart else decode_16_bit(upright(data))  # which OpenCV would turn by halves
     if pixels is None or sorted(pixels.shape[:2]) != sorted(image.size):
         raise InvalidFile(f"{name} is a 16-bit TIFF in a layout that is not read: save it with interleaved samples.")
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        pixels = _straight(pixels, extra_sample(image))
     return np.asarray(65535 - pixels if kind == MIN_IS_WHITE else pixels, np.uint16)
+
+
+def _straight(pixels: NDArray[np.uint16], extra: int) -> NDArray[np.uint16]:
+    """Bring RGB and a sample more (H, W, 4) to RGB with straight alpha; to RGB alone where the sample is none."""
+    colour, alpha = pixels[..., :3], pixels[..., 3:]
+    if extra == UNSPECIFIED:
+        return colour
+    if extra == PREMULTIPLIED:
+        divided = (colour * np.uint32(65535) + alpha // 2) // np.maximum(alpha, 1)
+        return np.concatenate([np.minimum(divided, 65535).astype(np.uint16), alpha], axis=2)
+    return pixels
 
 
 def decode_16_bit(data: bytes) -> NDArray[np.uint16] | None:
@@ -159,7 +178,7 @@ def write(
         _Field(PLANAR, SHORT, (1,)),
     ]
     fields += [_Field(317, SHORT, (2,))] if compressed else []
-    fields += [_Field(338, SHORT, (2,))] if channels in (2, 4) else []
+    fields += [_Field(EXTRA_SAMPLES, SHORT, (STRAIGHT,))] if channels in (2, 4) else []
     fields += [_Field(XMP, BYTE, xmp)] if xmp else []
     fields += [_Field(ICC, UNDEFINED, icc)] if icc else []
     entries = {tag: entry for tag, entry in _first_directory(start, order).items() if tag not in LAYOUT}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from pipeline import tiff
+from pipeline import png, tiff
 from pipeline.photo import Photo, check_output, decode_photo, eight_bit, encode_photo
 from tests.conftest import smooth_picture
 from tests.pipeline.test_photo import ICC, XMP, exif, file_of, wide_gamut
@@ -95,19 +95,61 @@ def test_tiff_is_read_by_others(compressed, order, dtype):
     assert image.info["compression"] == ("tiff_adobe_deflate" if compressed else "raw")
 
 
+def with_field(data, tag, value):
+    """Return a little-endian TIFF that says another number of itself."""
+    (start,) = np.frombuffer(data[4:8], "<u4")
+    places = range(int(start) + 2, len(data) - 4, 12)
+    at = next(at for at in places if int.from_bytes(data[at : at + 2], "little") == tag)
+    return data[: at + 8] + value.to_bytes(2, "little") + data[at + 10 :]
+
+
 def test_tiffs_that_would_be_misread_are_refused():
     image = Image.fromarray(DEEP[..., 0].astype(np.int32), "I")
     with pytest.raises(InvalidFile, match=r"16-bit TIFF|neither RGB nor grey"):
         decode_photo(file_of(Image.fromarray(PICTURE[..., 0].astype(np.float32)), "TIFF"), name="it")
     with pytest.raises(InvalidFile):
         decode_photo(file_of(image, "TIFF"), name="it")
-    data = bytearray(tiff.write(DEEP[..., :3], compressed=False))
-    (start,) = np.frombuffer(data[4:8], "<u4")
-    for at in range(int(start) + 2, len(data) - 4, 12):
-        if int.from_bytes(data[at : at + 2], "little") == tiff.PLANAR:
-            data[at + 8] = 2
+    data = with_field(tiff.write(DEEP[..., :3], compressed=False), tiff.PLANAR, 2)
     with pytest.raises(InvalidFile, match="interleaved"):
-        decode_photo(bytes(data), name="it")
+        decode_photo(data, name="it")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_sample_that_a_tiff_says_nothing_of_is_no_alpha(dtype):
+    samples = (DEEP >> (8 if dtype == np.uint8 else 0)).astype(dtype)
+    data = with_field(tiff.write(samples, compressed=False), tiff.EXTRA_SAMPLES, tiff.UNSPECIFIED)
+    photo = decode_photo(data, name="it")
+    assert photo.alpha is None
+    assert np.array_equal(photo.pixels, samples[..., :3])
+    assert photo.notices == ("it has a channel beside its colours that it says nothing of: it is left out.",)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_colours_that_a_tiff_multiplied_by_alpha_are_divided_by_it(dtype):
+    most = np.iinfo(dtype).max
+    samples = (DEEP >> (8 if dtype == np.uint8 else 0)).astype(dtype)
+    samples[..., 3] |= most // 2 + 1  # at least half, for colours that come back to a level or two
+    samples[0, 0], samples[1] = 0, samples[1] | [0, 0, 0, most]
+    multiplied = samples.copy()
+    multiplied[..., :3] = np.round(samples[..., :3] * (samples[..., 3:] / most))
+    data = with_field(tiff.write(multiplied, compressed=False), tiff.EXTRA_SAMPLES, tiff.PREMULTIPLIED)
+    photo = decode_photo(data, name="it")
+    assert np.array_equal(photo.alpha, samples[..., 3])
+    assert np.abs(photo.pixels.astype(int) - samples[..., :3]).max() <= 2
+    assert np.array_equal(photo.pixels[1], samples[1, :, :3])
+    assert photo.pixels[0, 0].tolist() == [0, 0, 0]
+
+
+def test_the_transparent_grey_of_a_16_bit_png():
+    data = deep_file(SHAPES["grey"], "PNG")
+    key = int(DEEP[0, 0, 0])
+    header = len(png.SIGNATURE) + 12 + 13
+    data = data[:header] + png._chunk(b"tRNS", key.to_bytes(2, "big")) + data[header:]
+    photo = decode_photo(data, name="it")
+    assert photo.grey
+    assert np.array_equal(photo.pixels[..., 0], DEEP[..., 0])
+    assert np.array_equal(photo.alpha, np.where(DEEP[..., 0] == key, 0, 65535))
+    assert np.array_equal(decode_photo(encode_photo(photo, "PNG"), name="it").alpha, photo.alpha)
 
 
 @pytest.mark.parametrize("data", [b"", b"II*\0", b"MM\0*\0\0\xff\xff", b"II+\0" + bytes(20)])
