@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drag.landmarks import Landmarks
 from pipeline.align import cut, ffhq_frame
-from weights.errors import NoFace
+from weights.errors import InvalidFile, NoFace
 from weights.files import replacing
 from weights.store import Store
 
@@ -96,12 +96,22 @@ class DlibDetector:
     TURNS = (45, -45, 90, -90, 135, -135, 180)  # degrees, tried where nothing stands upright
 
     def __init__(self, store: Store) -> None:
-        """Load both; the predictor comes through `store`."""
+        """Load both; the predictor comes through `store`.
+
+        Raises:
+            InvalidFile: the predictor's file is damaged.
+        """
         import dlib
 
         self._dlib = dlib
         self._hog = dlib.get_frontal_face_detector()
-        self._predictor = dlib.shape_predictor(str(store.get("dlib-landmarks")))
+        path = store.get("dlib-landmarks")
+        try:
+            self._predictor = dlib.shape_predictor(str(path))
+        except RuntimeError as error:
+            raise InvalidFile(
+                f"{path} is damaged: remove it with `photodrag weights remove dlib-landmarks`, and it is fetched anew."
+            ) from error
 
     def detect(self, image: Image) -> list[Face]:
         """See `Detector`."""

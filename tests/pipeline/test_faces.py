@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from pipeline.faces import DlibDetector, Face, FaceAlignmentDetector, choose_face, find_faces
-from weights.errors import NoFace, WeightsMissing
+from weights.errors import InvalidFile, NoFace, WeightsMissing
 from weights.store import Store
 
 
@@ -96,6 +96,20 @@ def test_a_number_that_no_face_has():
             choose_face([face], number)
     with pytest.raises(NoFace, match="there are 2 faces"):
         choose_face([face, face], 3)
+
+
+@pytest.mark.parametrize("part", [0, 1000])
+def test_a_damaged_predictor_is_said_in_a_sentence(part, store, tmp_path):
+    own = Store(folder=tmp_path, offline=True)
+    damaged = own.path("dlib-landmarks")
+    damaged.parent.mkdir()
+    with store.get("dlib-landmarks").open("rb") as file:
+        damaged.write_bytes(file.read(part))
+    with pytest.raises(InvalidFile, match=r"is damaged: remove it with `photodrag weights remove dlib-landmarks`"):
+        DlibDetector(own)
+    assert own.remove("dlib-landmarks")
+    with pytest.raises(WeightsMissing):
+        DlibDetector(own)
 
 
 def test_face_alignment_downloads_nothing_by_itself(tmp_path, monkeypatch):
