@@ -213,8 +213,10 @@ def _encoding(image: Image.Image, *, turned: bool, lossless_webp: bool) -> dict[
     if "dpi" in image.info:
         options["dpi"] = image.info["dpi"]
     if isinstance(image, JpegImagePlugin.JpegImageFile):
-        tables = {k: np.reshape(table, (8, 8)) for k, table in image.quantization.items()}
-        options["qtables"] = {k: (t.T if turned else t).ravel().tolist() for k, t in tables.items()}
+        # As they are written: brightness by the first, colour by the second, whatever their numbers were.
+        numbers = [number for *_, number in image.layer[:2] if number in image.quantization]
+        tables = [np.reshape(image.quantization[number], (8, 8)) for number in numbers]
+        options["qtables"] = {k: (t.T if turned else t).ravel().tolist() for k, t in enumerate(tables)}
         sampling = JpegImagePlugin.get_sampling(image)
         # 4:2:2 turned is 4:4:0, which Pillow does not write: keep all of the colour instead.
         options["subsampling"] = 0 if turned and sampling == 1 else sampling

@@ -111,7 +111,7 @@ def _encode_jpeg(photo: Photo) -> bytes:
     if "qtables" not in options:
         options |= {"quality": 95, "subsampling": 0}
     if photo.grey:
-        options |= {"qtables": options.get("qtables") and {0: options["qtables"][0]}, "subsampling": -1}
+        options["subsampling"] = -1
     bare = _keep_blocks(photo, image, options) or _save(image, "JPEG", options)
     return jpeg.with_metadata(bare, exif=photo.exif, xmp=photo.xmp, icc=photo.icc, others=photo.segments)
 

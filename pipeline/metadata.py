@@ -159,8 +159,8 @@ def _jpeg_side(data: bytes) -> int:
 def mark_edited(xmp: bytes | None) -> bytes:
     """Return an XMP packet that says the picture is a composite with trained algorithmic media.
 
-    What the packet said before is kept, but for an orientation, which becomes 1. A packet that is no XML is
-    replaced. The vocabulary is IPTC's Digital Source Type.
+    What the packet said before is kept, but for an orientation, which becomes 1. A packet that is no XML, or nested
+    too deeply to be written again, is replaced. The vocabulary is IPTC's Digital Source Type.
     """
     root = _parse(xmp) if xmp else None
     rdf = root if root is not None and root.tag == f"{{{RDF}}}RDF" else None
@@ -183,7 +183,11 @@ def mark_edited(xmp: bytes | None) -> bytes:
         for child in description.findall(orientation):
             child.text = "1"
     descriptions[0].set(source_type, DIGITAL_SOURCE_TYPE)
-    return _PACKET_BEGIN + ET.tostring(root, encoding="utf-8") + _PACKET_END
+    try:
+        packet = ET.tostring(root, encoding="utf-8")
+    except RecursionError:
+        return mark_edited(None)
+    return _PACKET_BEGIN + packet + _PACKET_END
 
 
 def mark_alone(xmp: bytes | None) -> bytes | None:

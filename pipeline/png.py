@@ -32,7 +32,7 @@ def write_16_bit(
         exif: with or without its head.
         xmp: a packet.
         icc: a profile.
-        dpi: pixels an inch, across and down.
+        dpi: pixels an inch, across and down; numbers that make no sense are left out.
     """
     if pixels.ndim == 3:
         pixels = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
@@ -41,7 +41,7 @@ def write_16_bit(
     chunks = b""
     if icc:
         chunks += _chunk(b"iCCP", b"ICC\0\0" + zlib.compress(icc))
-    if dpi:
+    if dpi and all(0 < d / 0.0254 < 1 << 31 for d in dpi):  # PNG's numbers have 31 bits
         chunks += _chunk(b"pHYs", b"".join(round(d / 0.0254).to_bytes(4, "big") for d in dpi) + b"\1")
     if exif:
         chunks += _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))

@@ -1,5 +1,6 @@
 """Formats and depths: 16 bits, HEIF, CMYK, grey, palettes, animations; see docs/formats.md."""
 
+import struct
 from dataclasses import replace
 from io import BytesIO
 
@@ -254,6 +255,16 @@ def test_the_profile_of_a_wide_gamut_stays(format_):
     assert np.abs(photo.to_srgb(photo.pixels).astype(int) - photo.pixels[..., [1, 0, 2]]).mean() < 3
     assert decode_photo(encode_photo(photo, format_), name="it").icc == wide_gamut()
     assert ImageCms.ImageCmsProfile(BytesIO(photo.icc)).profile.xcolor_space == "RGB "
+
+
+@pytest.mark.parametrize(("resolution", "wanted"), [((0, 0), None), ((2**32 - 1, 1), None), ((300, 1), 300)])
+def test_a_resolution_that_makes_no_sense_is_left_out_of_a_png(resolution, wanted):
+    tags = struct.pack("<2sHIH", b"II", 42, 8, 3)
+    tags += struct.pack("<HHIIHHIIHHII", *(282, 5, 1, 50), *(283, 5, 1, 50), *(296, 3, 1, 2)) + bytes(4)
+    deep = Photo(pixels=DEEP[..., :3], exif=tags + struct.pack("<II", *resolution))
+    photo = decode_photo(encode_photo(deep, "TIFF"), name="it")
+    written = Image.open(BytesIO(encode_photo(photo, "PNG")))
+    assert written.info.get("dpi") == (wanted and pytest.approx((wanted, wanted), abs=0.1))
 
 
 def test_sizes_in_exif_follow_a_turn():

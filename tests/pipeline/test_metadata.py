@@ -5,7 +5,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from pipeline.metadata import DIGITAL_SOURCE_TYPE, IPTC_EXT, RDF, mark_edited, refresh, upright
+from pipeline.metadata import DIGITAL_SOURCE_TYPE, IPTC_EXT, META, RDF, mark_edited, refresh, upright
 
 SOURCE = f"{{{IPTC_EXT}}}DigitalSourceType"
 
@@ -78,6 +78,12 @@ def test_entities_are_not_expanded():
 
 def test_a_packet_that_is_no_xml_is_replaced():
     assert description(mark_edited(b"not <xml")).get(SOURCE) == DIGITAL_SOURCE_TYPE
+
+
+def test_a_packet_that_is_nested_too_deeply_is_replaced():
+    deep = b"<a>" * 3000 + b"</a>" * 3000
+    packet = f'<x:xmpmeta xmlns:x="{META}"><rdf:RDF xmlns:rdf="{RDF}">'.encode() + deep + b"</rdf:RDF></x:xmpmeta>"
+    assert mark_edited(packet) == mark_edited(None)
 
 
 def with_thumbnail(order, *, room=900):

@@ -1,4 +1,5 @@
 import struct
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -134,6 +135,18 @@ def test_grey_jpeg_stays_grey():
     photo = decode_photo(data, name="it")
     assert photo.grey
     assert Image.open(BytesIO(encode_photo(photo, "JPEG"))).mode == "L"
+
+
+def test_the_table_of_a_grey_jpeg_may_have_any_number():
+    table = list(range(3, 67))
+    data = bytearray(file_of(Image.fromarray(PICTURE).convert("L"), "JPEG", qtables={0: table}))
+    data[data.index(b"\xff\xdb") + 4] = data[data.index(b"\xff\xc0") + 12] = 1
+    assert Image.open(BytesIO(data)).quantization == {1: table}
+    photo = decode_photo(bytes(data), name="it")
+    for written in (photo, replace(photo, origin=None)):
+        again = Image.open(BytesIO(encode_photo(written, "JPEG")))
+        assert list(again.quantization.values()) == [table]
+        assert np.abs(np.asarray(again, int) - photo.pixels[..., 0]).mean() < 1
 
 
 def test_alpha_is_laid_on_white_for_jpeg():
