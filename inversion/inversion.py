@@ -10,6 +10,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -94,11 +95,35 @@ def read_inversion(path: Path) -> Inversion:
         w, alignment = tensors.pop("w"), tensors.pop("alignment", None)
         difference = {name.removeprefix("difference."): change for name, change in tensors.items()}
         inversion = Inversion(w=w, difference=difference, alignment=alignment, **about)
+        _check_fields(inversion)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InvalidFile(f"{path} is a damaged inversion ({error}): invert the photo again.") from error
-    if w.ndim != 3 or w.shape[0] != 1 or not bool(w.isfinite().all()):
-        raise InvalidFile(f"{path} is a damaged inversion (its code is {tuple(w.shape)}): invert the photo again.")
     return inversion
+
+
+def _check_fields(inversion: Inversion) -> None:
+    """Make sure that what was read are an inversion's fields, for `read_inversion`.
+
+    Raises:
+        ValueError: one is of another type or shape, not finite, or an alignment that cannot be undone.
+    """
+    for name, kind in get_type_hints(Inversion).items():
+        if not _is_of(getattr(inversion, name), kind):
+            raise ValueError(f"its {name} cannot be {getattr(inversion, name)!r}")
+    w, alignment = inversion.w, inversion.alignment
+    if w.ndim != 3 or w.shape[0] != 1 or not w.is_floating_point() or not bool(w.isfinite().all()):
+        raise ValueError(f"its code is {tuple(w.shape)} {w.dtype}")
+    if alignment is None:
+        return
+    if alignment.shape != (2, 3) or not bool(alignment.isfinite().all()) or not alignment[:, :2].double().det():
+        raise ValueError(f"its alignment cannot be {alignment.tolist()}")
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    """Tell whether a value is of a field's type, a dictionary's values of theirs."""
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(_is_of(part, get_args(kind)[1]) for part in value.values())
+    return isinstance(value, kind)
 
 
 def check_generator(inversion: Inversion, generator: LoadedGenerator, *, name: str) -> None:

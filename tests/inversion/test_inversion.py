@@ -187,6 +187,22 @@ def test_damaged_files(tmp_path, tuned):
         read_inversion(path)
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        *({"alignment": matrix} for matrix in (torch.eye(2), torch.zeros(2, 3), torch.full((2, 3), torch.inf))),
+        *({"alignment": torch.ones(2, 3)}, {"photo": 3}, {"photo_sha256": None}, {"generator": []}, {"completed": "no"}),
+        *({"loss": "low"}, {"steps": 5}, {"steps": {"tune": "ten"}}, {"settings": []}, {"settings": {"inversion": 1}}),
+        {"w": torch.zeros(1, 8, 16, dtype=torch.int32)},
+    ],
+)
+def test_fields_that_cannot_be(tmp_path, tuned, field):
+    path = tmp_path / "face.inv.safetensors"
+    replace(tuned, **field).write(path)
+    with pytest.raises(InvalidFile, match=r"is a damaged inversion \(its .*\): invert the photo again"):
+        read_inversion(path)
+
+
 @pytest.mark.parametrize("patience", [0, 3])
 def test_a_batch_is_inverted_like_its_photos(generator, crop, lpips, patience):
     """Also where one of them reaches its plateau long before the other."""
