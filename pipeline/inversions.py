@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +22,11 @@ def is_inversion(path: Path) -> bool:
 
 def write_for_photo(inversion: Inversion, path: Path, photo: Path) -> None:
     """Write an inversion that remembers where its photo lies as seen from its own file, and the photo's hash."""
-    where = Path(os.path.relpath(photo.resolve(), path.parent.resolve())).as_posix()
+    where = photo.resolve()
+    with suppress(ValueError):  # on another drive of Windows, no way leads there
+        where = Path(os.path.relpath(where, path.parent.resolve()))
     digest = hashlib.sha256(photo.read_bytes()).hexdigest()
-    replace(inversion, photo=where, photo_sha256=digest).write(path)
+    replace(inversion, photo=where.as_posix(), photo_sha256=digest).write(path)
 
 
 def read_with_photo(path: Path) -> tuple[Inversion, Path]:

@@ -122,6 +122,17 @@ def test_a_file_finds_its_photo(tmp_path, inversion):
         read_with_photo(path)
 
 
+def test_a_file_on_another_drive_finds_its_photo(tmp_path, inversion, monkeypatch):
+    def fail(*arguments):
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    monkeypatch.setattr("os.path.relpath", fail)
+    photo, path = tmp_path / "me.png", tmp_path / "kept" / "me.inv.safetensors"
+    write_photo(Photo(pixels=smooth_picture(8, 8)), photo)
+    write_for_photo(inversion, path, photo)
+    assert read_with_photo(path)[1] == photo.resolve()
+
+
 def test_several_photos_at_once(photo, astronaut, capsys):
     other = photo.with_name("mirrored.png")
     write_photo(replace(astronaut, pixels=np.ascontiguousarray(astronaut.pixels[:, ::-1])), other)
