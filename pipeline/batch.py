@@ -9,7 +9,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import re
 import signal
 import threading
 import time
@@ -33,7 +32,7 @@ from pipeline.recipes import Recipe
 from pipeline.report import describe
 from pipeline.retarget import plan as plan_drags
 from weights.errors import InvalidInput, PhotodragError, WeightsMissing
-from weights.files import replacing, sha256
+from weights.files import remove_leftovers, replacing, sha256
 from weights.store import Store
 
 Progress = Callable[[str, int, int, str], object]
@@ -263,7 +262,7 @@ def _keep(task: Task, entry: Entry, data: bytes | None, manifest: Manifest) -> E
     if data is None:
         manifest.append(entry)
         return entry
-    _remove_leftovers(task.output)
+    remove_leftovers(task.output)
     entry = {**entry, "output_sha256": hashlib.sha256(data).hexdigest()}
     try:
         with replacing(task.output) as temporary:
@@ -273,15 +272,6 @@ def _keep(task: Task, entry: Entry, data: bytes | None, manifest: Manifest) -> E
         entry = _failure(task, error)
         manifest.append(entry)
     return entry
-
-
-def _remove_leftovers(output: Path) -> None:
-    """Remove temporary files of an output, which only a kill between two of our steps leaves."""
-    mine = re.compile(re.escape(f".{output.stem}.") + r"[0-9a-f]{12}" + re.escape(output.suffix))
-    if output.parent.is_dir():
-        for path in output.parent.iterdir():
-            if mine.fullmatch(path.name):
-                path.unlink(missing_ok=True)
 
 
 def _outcomes(

@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+KEPT = 48  # characters of a file's name in its temporary one, which must not become longer than names may be
 
 
 @contextmanager
@@ -15,7 +18,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Folders are made as needed. The name keeps the ending, so that writers that go by it are not misled.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
+    begin, end = _temporary_name(path)
+    temporary = path.with_name(f"{begin}{secrets.token_hex(6)}{end}")
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -23,6 +27,21 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove temporary files of `path`, which only a kill in the midst of `replacing` leaves."""
+    begin, end = _temporary_name(path)
+    temporary = re.compile(re.escape(begin) + r"[0-9a-f]{12}" + re.escape(end))
+    if path.parent.is_dir():
+        for found in path.parent.iterdir():
+            if temporary.fullmatch(found.name):
+                found.unlink(missing_ok=True)
+
+
+def _temporary_name(path: Path) -> tuple[str, str]:
+    """Return what stands around the random part of a temporary name."""
+    return f".{path.stem[:KEPT]}.", path.suffix
 
 
 def sha256(path: Path) -> str:
