@@ -1,17 +1,15 @@
 """The stages of an edit as pictures in a folder, and a page that shows them."""
 
 from html import escape
-from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pipeline.edit import EditResult
 from pipeline.outputs import check_folder
-from pipeline.photo import eight_bit
+from pipeline.photo import Photo, eight_bit, encode_photo
 from pipeline.preview import draw_drag, write_preview
 from pipeline.report import describe
 from weights.errors import InvalidInput
@@ -29,6 +27,8 @@ CAPTIONS = {
     "difference": "Edited minus reconstruction, four times as strong, around grey",
     "drag": "Handles (red), targets (blue) and the way of the handles (yellow)",
 }
+
+EDITED = ("photo-after", "edited", "drag")  # of these, those that show the edit, and say so
 
 MOVING, PAGE = "drag.webp", "index.html"
 
@@ -74,10 +74,11 @@ def write_stages(folder: Path, result: EditResult, *, overwrite: bool = False) -
     check_stages(folder, overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures(result).items():
-        out = BytesIO()
-        Image.fromarray(picture).save(out, "PNG")
+        grey = picture.ndim == 2
+        shown = Photo(pixels=np.dstack([picture] * 3) if grey else picture, grey=grey)
+        shown = shown.edited(shown.pixels) if name in EDITED else shown
         with replacing(folder / f"{name}.png") as temporary:
-            temporary.write_bytes(out.getvalue())
+            temporary.write_bytes(encode_photo(shown, "PNG"))
     write_preview(folder / MOVING, result.drag, result.subject.render)
     page = folder / PAGE
     with replacing(page) as temporary:

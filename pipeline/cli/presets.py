@@ -66,7 +66,7 @@ def presets(
             store = console.store(bars, offline=offline)
             pipeline = Pipeline(store=store, cache=None if no_cache else InversionCache())
             drawn = sheet_of(pipeline, photo, list(known.values()), strength=strength, progress=bars.stage)
-        write_photo(Photo(pixels=drawn), output, overwrite=overwrite)
+        write_photo(Photo(pixels=drawn).edited(drawn), output, overwrite=overwrite)
     elif output:
         write_photo(Photo(pixels=draw_presets(list(known.values()), strength=strength)), output, overwrite=overwrite)
     if json:

@@ -398,7 +398,7 @@ def test_presets_are_listed_and_drawn(cli, tmp_path):
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == [*own_presets(), "wink"]
     assert "one eye  (eyes)" in out
-    assert read_photo(drawn).width == 4 * 256 + 3 * 6
+    assert (read_photo(drawn).width, read_photo(drawn).xmp) == (4 * 256 + 3 * 6, None)
     code, out, _ = cli("presets", "--json")
     assert json.loads(out)["smile"]["move"]["mouth-left"] == [-10, -9]
     assert cli("presets", "-o", drawn)[0] == 2
@@ -423,6 +423,7 @@ def test_a_sheet_of_a_photo_from_stdin(cli, photo, tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.sheet.sheet_of", lambda *args, **kwargs: read_photo(photo).pixels)
     code, out, _ = cli("presets", "--sheet", photo, "-o", tmp_path / "again.png", "--json")
     assert (code, list(json.loads(out))) == (0, ["smile"])
+    assert b"compositeWithTrainedAlgorithmicMedia" in read_photo(sheet).xmp
     pixels = read_photo(sheet).pixels
     assert pixels.shape == (256, 2 * 256 + 6, 3)
     assert (pixels[:, :256] != pixels[:, 262:]).any()

@@ -303,6 +303,8 @@ def test_stages(cli, photo, quickly, tmp_path):
     assert 'src="drag.webp"' in page
     assert "30,30:36,30" in page
     assert np.array_equal(read_photo(folder / "photo-before.png").pixels, read_photo(photo).pixels)
+    assert {name for name in sizes if read_photo(folder / name).xmp} == {"photo-after.png", "edited.png", "drag.png"}
+    assert read_photo(folder / "photo-mask.png").grey
     assert "holds something" in cli("edit", photo, *quickly, "-o", tmp_path / "b.jpg", "--save-stages", folder)[2]
     assert not (tmp_path / "b.jpg").exists()
 
