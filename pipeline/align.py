@@ -51,6 +51,12 @@ class Alignment:
         """Return where the crop lies in a photo whose contents stand (x, y) pixels further."""
         return Alignment(self.matrix + np.array([[0, 0, x], [0, 0, y]]), self.size)
 
+    def resized(self, size: int) -> "Alignment":
+        """Return where a crop of `size` pixels lies that shows the same square."""
+        zoom = self.size / size
+        middle = (zoom - 1) / 2  # a pixel's centre lies half of it behind its corner
+        return Alignment(self.matrix @ np.array([[zoom, 0, middle], [0, zoom, middle], [0, 0, 1]]), size)
+
     def region(self, width: int, height: int, *, margin: float = 0.0) -> tuple[slice, slice]:
         """Return the photo's rows and columns that hold the crop and `margin` pixels of the photo around it."""
         low, high = -0.5, self.size - 0.5

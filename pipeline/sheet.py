@@ -61,9 +61,7 @@ def sheet_of(
         PhotodragError: see `Pipeline.edit`.
     """
     subject = pipeline.invert(pipeline.align(photo), progress=progress)
-    frame = subject.alignment
-    zoom = frame.size / side
-    frame = type(frame)(frame.matrix @ np.diag([zoom, zoom, 1.0]), side)
+    frame = subject.alignment.resized(side)
 
     def face(of: Photo) -> Canvas:
         return np.clip(cut(of.to_srgb(of.pixels), frame) + 0.5, 0, 255).astype(np.uint8)

@@ -41,6 +41,12 @@ def test_ffhq_frame_follows_the_rule(angle):
     assert frame.to_photo(np.array([[63.5, 63.5]]))[0] == pytest.approx(middle + 0.1 * down)
 
 
+@pytest.mark.parametrize("size", [32, 256, 100])
+def test_a_crop_of_another_size_shows_the_same_square(size):
+    points = landmarks(angle=25)
+    assert ffhq_frame(points, 128).resized(size).matrix == pytest.approx(ffhq_frame(points, size).matrix)
+
+
 def test_ffhq_frame_of_a_long_face_goes_by_its_length():
     points = landmarks()
     points[[48, 54], 1] += 40
