@@ -77,7 +77,10 @@ class Drag:
             InvalidInput: the drag speaks of a face, and there is none; or of an unknown landmark.
         """
         if landmarks is None and (self.relative or isinstance(self.handle, str)):
-            raise InvalidInput("Landmark names and percentages need a face: give points in pixels instead.")
+            raise InvalidInput(
+                "Landmark names and percentages need a face: give points in pixels instead, or --frame ffhq where the "
+                "generator shows faces."
+            )
         if isinstance(self.handle, str):
             assert landmarks is not None
             handle = place(landmarks, self.handle)

@@ -76,11 +76,12 @@ def load_generator(
         InvalidFile: the file holds no generator that can be used.
         WeightsMissing: it cannot be fetched, or its licence was not accepted.
     """
-    path = find_generator(name, store=store or Store())
+    store = store or Store()
+    path = find_generator(name, store=store)
     checkpoint = read_checkpoint(path)
     digest = sha256(path)
     network = build(checkpoint, path)
-    known = recognise(digest) or _fetched(name, path)
+    known = recognise(digest) or _kept(path, store)
     return LoadedGenerator(
         name=path.stem if known is None else known.name,
         network=network.to(device),
@@ -109,10 +110,10 @@ def better(generator: LoadedGenerator) -> str | None:
     return next((e.name for e in larger if e.size and e.size > generator.size), None)
 
 
-def _fetched(name: str | Path, path: Path) -> Entry | None:
-    """Return the catalogue's entry of a file that was fetched by its name, and whose hash nobody published."""
-    entry = catalog().get(str(name))
-    return entry if entry is not None and path.name == entry.file and str(name) != str(path) else None
+def _kept(path: Path, store: Store) -> Entry | None:
+    """Return the catalogue's entry that a store keeps at a path: of some files nobody published a hash."""
+    generators = (entry for entry in catalog().values() if entry.kind == "generator")
+    return next((entry for entry in generators if store.path(entry.name).resolve() == path.resolve()), None)
 
 
 def find_generator(name: str | Path, *, store: Store) -> Path:

@@ -62,7 +62,7 @@ def test_unreadable_drags(text):
 
 @pytest.mark.parametrize("text", ["mouth-left:1%,2%", "mouth-left:1,2", "1,2:3%,4%"])
 def test_without_a_face(text):
-    with pytest.raises(InvalidInput, match="need a face"):
+    with pytest.raises(InvalidInput, match="need a face: give points in pixels instead, or --frame ffhq"):
         parse_drag(text).resolve(None)
 
 

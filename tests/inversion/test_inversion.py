@@ -191,8 +191,15 @@ def test_damaged_files(tmp_path, tuned):
     "field",
     [
         *({"alignment": matrix} for matrix in (torch.eye(2), torch.zeros(2, 3), torch.full((2, 3), torch.inf))),
-        *({"alignment": torch.ones(2, 3)}, {"photo": 3}, {"photo_sha256": None}, {"generator": []}, {"completed": "no"}),
-        *({"loss": "low"}, {"steps": 5}, {"steps": {"tune": "ten"}}, {"settings": []}, {"settings": {"inversion": 1}}),
+        *({"alignment": torch.ones(2, 3)}, {"photo": 3}, {"photo_sha256": None}, {"generator": []}),
+        *(
+            {"completed": 1},
+            {"loss": "low"},
+            {"steps": 5},
+            {"steps": {"tune": "ten"}},
+            {"settings": []},
+            {"settings": {"inversion": 1}},
+        ),
         {"w": torch.zeros(1, 8, 16, dtype=torch.int32)},
     ],
 )

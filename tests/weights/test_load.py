@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from tests.conftest import CPU, tiny_generator, tiny_ws
-from weights.catalog import EMBEDDED
+from weights.catalog import EMBEDDED, catalog
 from weights.errors import InvalidFile, InvalidInput
 from weights.formats import native
 from weights.load import EMBEDDED_USUAL_LOSS, convert, load_generator
+from weights.store import Store
 
 
 def test_embedded_generator():
@@ -32,6 +33,20 @@ def test_the_frame_can_be_given(tmp_path):
     native.write(path, tiny_generator(16).state_dict(), {})
     assert load_generator(path, device=CPU).frame == "center"
     assert load_generator(path, device=CPU, frame="ffhq").frame == "ffhq"
+
+
+def test_a_file_of_the_catalogue_without_a_hash_is_known_by_name_and_by_path(tmp_path):
+    store = Store(folder=tmp_path, offline=True)
+    path = store.path("ffhq-256")
+    assert catalog()["ffhq-256"].sha256 is None
+    native.write(path, tiny_generator(16).state_dict(), {})
+    for name in ("ffhq-256", path, str(path.parent / ".." / path.parent.name / path.name)):
+        loaded = load_generator(name, device=CPU, store=store)
+        assert (loaded.name, loaded.frame, loaded.license) == ("ffhq-256", "ffhq", catalog()["ffhq-256"].license)
+    told = convert(path, tmp_path / "mine.safetensors", store=store)
+    assert (told["frame"], told["license"]) == ("ffhq", catalog()["ffhq-256"].license)
+    elsewhere = path.rename(tmp_path / path.name)
+    assert load_generator(elsewhere, device=CPU, store=store).frame == "center"
 
 
 def test_unknown_name():
