@@ -26,13 +26,13 @@ from typing import Any
 from pipeline.cache import InversionCache
 from pipeline.edit import Pipeline
 from pipeline.manifest import NAME, Entry, Manifest
-from pipeline.outputs import check_apart, check_folder, check_place
 from pipeline.photo import FORMATS, READ_ONLY, check_size, decode_photo, encode_photo
 from pipeline.recipes import Recipe
 from pipeline.report import describe
 from pipeline.retarget import plan as plan_drags
 from weights.errors import InvalidInput, PhotodragError, WeightsMissing
 from weights.files import remove_leftovers, replacing, sha256
+from weights.outputs import check_apart, check_folder, check_place
 from weights.store import Store
 
 Progress = Callable[[str, int, int, str], object]

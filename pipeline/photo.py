@@ -11,7 +11,6 @@ from pipeline.decode import decode_photo as decode_photo
 from pipeline.encode import FORMATS as FORMATS
 from pipeline.encode import check_size as check_size
 from pipeline.encode import encode_photo as encode_photo
-from pipeline.outputs import check_place
 from pipeline.picture import EightBit as EightBit
 from pipeline.picture import Photo as Photo
 from pipeline.picture import Pixels as Pixels
@@ -19,6 +18,7 @@ from pipeline.picture import deepen as deepen
 from pipeline.picture import eight_bit as eight_bit
 from weights.errors import InvalidInput
 from weights.files import replacing
+from weights.outputs import check_place
 
 
 def read_photo(path: Path) -> Photo:

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.edit import EditResult
-from pipeline.outputs import check_folder
 from pipeline.photo import Photo, eight_bit, encode_photo
 from pipeline.preview import draw_drag, write_preview
 from pipeline.report import describe
 from weights.errors import InvalidInput
 from weights.files import replacing
+from weights.outputs import check_folder
 
 SHOWN = 1024  # px, the longer side of whole photos
 

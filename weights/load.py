@@ -16,6 +16,7 @@ from weights.formats.checkpoint import Checkpoint
 from weights.formats.errors import shown
 from weights.formats.read import read_checkpoint, read_pivot
 from weights.generator import Generator, GeneratorConfig
+from weights.outputs import check_apart, check_place
 from weights.store import Store
 
 Frame = Literal["ffhq", "center"]
@@ -187,18 +188,19 @@ def convert(
     An encoder that lies beside the source is copied beside the output.
 
     Raises:
-        InvalidInput: the output or its encoder exists and `overwrite` is not set, or it does not end in .safetensors;
-            and see `load_generator`.
+        InvalidInput: the output or its encoder exists and `overwrite` is not set, or is what is read, or lies where
+            nothing may be written; or the output does not end in .safetensors; and see `load_generator`.
     """
     if output.suffix != ".safetensors":
         raise InvalidInput(f"{output} does not end in .safetensors, which is what is written: give such a name.")
-    _check_free(output, overwrite=overwrite)
     store = store or Store()
     source = find_generator(name, store=store)
     encoders = _encoder_beside(source), _encoder_beside(output)
     brings_one = encoders[0].exists() and encoders[0].resolve() != encoders[1].resolve()
-    if brings_one:
-        _check_free(encoders[1], overwrite=overwrite)
+    outputs = [output, encoders[1]] if brings_one else [output]
+    check_apart(outputs, [source, encoders[0]])
+    for path in outputs:
+        check_place(path, overwrite=overwrite)
     loaded = load_generator(name, device=torch.device("cpu"), frame=frame, store=store)
     metadata = _metadata(loaded, source)
     try:
@@ -209,11 +211,6 @@ def convert(
     except OSError as error:
         raise InvalidInput(f"{output} cannot be written: {error.strerror or error}.") from error
     return metadata | {"output": str(output), "encoder": str(encoders[1]) if encoders[1].exists() else ""}
-
-
-def _check_free(path: Path, *, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise InvalidInput(f"{path} exists: give another path, or --overwrite.")
 
 
 def _metadata(loaded: LoadedGenerator, source: Path) -> dict[str, str]:

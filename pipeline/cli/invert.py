@@ -99,9 +99,9 @@ def _targets(photos: Sequence[Path], output: Path | None, *, generator: Path, ov
     Raises:
         InvalidInput: it cannot, or a photo is not there.
     """
-    from pipeline.outputs import check_apart, check_place
     from pipeline.photo import check_photo
     from weights.errors import InvalidInput
+    from weights.outputs import check_apart, check_place
 
     if not photos:
         raise InvalidInput("There is no photo to invert: give at least one.")

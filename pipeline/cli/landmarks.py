@@ -41,10 +41,10 @@ def landmarks(
     from drag.landmarks import place
     from drag.names import NAMES
     from pipeline.faces import find_faces, make_detector
-    from pipeline.outputs import check_apart
     from pipeline.photo import Photo, check_output, eight_bit, write_photo
     from pipeline.preview import draw_faces
     from weights.errors import NoFace
+    from weights.outputs import check_apart
 
     if output:
         check_apart([output], [photo])

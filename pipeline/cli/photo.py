@@ -131,9 +131,9 @@ def check_outputs(target: Path, options: PhotoOptions, *, inputs: Sequence[Path]
     Raises:
         InvalidInput: something cannot, or would.
     """
-    from pipeline.outputs import check_apart, check_place
     from pipeline.preview import check_preview
     from pipeline.stages import check_stages, stage_files
+    from weights.outputs import check_apart, check_place
 
     files = [path for path in (options.preview, options.save_recipe, options.save_points) if path]
     stages = stage_files(options.save_stages) if options.save_stages else []

@@ -45,10 +45,10 @@ def presets(
     """
     from drag.presets import read_presets
     from pipeline.cache import InversionCache
-    from pipeline.outputs import check_apart
     from pipeline.photo import Photo, check_output, write_photo
     from pipeline.sheet import draw_presets, sheet_of
     from weights.errors import InvalidInput
+    from weights.outputs import check_apart
 
     known = read_presets(presets)
     if output:

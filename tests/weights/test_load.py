@@ -101,6 +101,18 @@ def test_a_conversion_beside_its_source_keeps_the_encoder_there(tmp_path):
     assert (tmp_path / "mine-encoder.safetensors").read_bytes() == encoder
 
 
+def test_a_conversion_replaces_nothing_that_it_reads(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    convert(EMBEDDED, path)
+    data = path.read_bytes()
+    for output in (path, tmp_path / "mine-encoder.safetensors"):
+        with pytest.raises(InvalidInput, match="is what this command reads, which is never written over"):
+            convert(path, output, overwrite=True)
+    with pytest.raises(InvalidInput, match="is a file, and no folder can be there"):
+        convert(EMBEDDED, path / "other.safetensors")
+    assert path.read_bytes() == data
+
+
 def test_a_conversion_of_what_has_no_encoder(tmp_path):
     path = tmp_path / "mine.safetensors"
     native.write(path, tiny_generator(16).state_dict(), {})
