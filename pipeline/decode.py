@@ -79,7 +79,7 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
     format_ = "JPEG" if image.format == "MPO" else image.format or "PNG"
     orientation = _orientation(image)
     notices = _notices(image, format_, name)
-    encoding = _encoding(image, turned=orientation >= 5, lossless_webp=_has_chunk(data, b"VP8L"))
+    encoding = _encoding(image, data, turned=orientation >= 5)
     mode, deep = image.mode, _read_deep(image, data, name)
     if deep is None:
         image.load()
@@ -204,8 +204,8 @@ def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _encoding(image: Image.Image, *, turned: bool, lossless_webp: bool) -> dict[str, Any]:
-    """Return how a file was compressed, so that it can be written alike.
+def _encoding(image: Image.Image, data: bytes, *, turned: bool) -> dict[str, Any]:
+    """Return how a file, `data`, was compressed, so that it can be written alike.
 
     Where uprighting it turns it by a quarter, so are the tables of JPEG.
     """
@@ -226,5 +226,6 @@ def _encoding(image: Image.Image, *, turned: bool, lossless_webp: bool) -> dict[
         # Whatever a TIFF was compressed with, Deflate loses nothing more.
         options["compressed"] = compression != "raw"
     elif image.format == "WEBP":
-        options |= {"lossless": True} if lossless_webp else {"lossless": False, "quality": 95, "method": 6}
+        lossless = _has_chunk(data, b"VP8L")
+        options |= {"lossless": True} if lossless else {"lossless": False, "quality": 95, "method": 6}
     return options

@@ -1,5 +1,6 @@
 """From a photo to the bytes of a file."""
 
+import warnings
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -139,7 +140,9 @@ def _keep_blocks(photo: Photo, image: Image.Image, options: dict[str, Any]) -> b
     if data is None:
         return None
     # A file of odd colours, RGB without a word of it for one, would come out wrong: then all is compressed anew.
-    again = np.asarray(Image.open(BytesIO(data)).convert("RGB"), np.int16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of large pictures
+        again = np.asarray(Image.open(BytesIO(data)).convert("RGB"), np.int16)
     if again.shape != photo.pixels.shape or (changed.any() and np.abs(again - photo.pixels)[changed].mean() > 16):
         return None
     return data

@@ -61,6 +61,14 @@ def test_no_edit_changes_no_block(mode):
 
 
 @needs_jpegtran
+def test_nothing_is_said_of_a_large_photo_but_in_its_notices(monkeypatch, recwarn):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 112 * 160 - 1)
+    photo = decode_photo(file_of(PICTURE, "JPEG", quality=70, subsampling=0), name="it")
+    assert np.array_equal(decode_photo(encode_photo(edit(photo), "JPEG"), name="it").pixels[:32], photo.pixels[:32])
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+@needs_jpegtran
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_turned_photos_keep_their_blocks(orientation):
     data = file_of(PICTURE, "JPEG", quality=70, subsampling=0, exif=exif(orientation))

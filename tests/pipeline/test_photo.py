@@ -244,6 +244,13 @@ def test_bad_files(data, message):
         decode_photo(data, name="it")
 
 
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF"])
+def test_chunks_are_looked_for_in_webp_alone(format_, monkeypatch):
+    """A walk through another file may be as long as that."""
+    monkeypatch.setattr("pipeline.decode._has_chunk", lambda data, chunk: pytest.fail("a walk"))
+    assert decode_photo(file_of(PICTURE, format_), name="it").pixels.shape == PICTURE.shape
+
+
 def test_decompression_bomb():
     import zlib
 
