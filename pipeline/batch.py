@@ -26,7 +26,7 @@ from typing import Any
 from pipeline.cache import InversionCache
 from pipeline.edit import Pipeline
 from pipeline.manifest import NAME, Entry, Manifest
-from pipeline.photo import FORMATS, READ_ONLY, check_size, decode_photo, encode_photo
+from pipeline.photo import FORMATS, READ_ONLY, check_output, check_size, decode_photo, encode_photo
 from pipeline.recipes import Recipe
 from pipeline.report import describe
 from pipeline.retarget import plan as plan_drags
@@ -364,6 +364,7 @@ class _Editor:
         """
         start = time.perf_counter()
         try:
+            check_output(task.output, overwrite=True)
             photo = decode_photo(task.input.read_bytes(), name=str(task.input))
             if self.recipe.composite.composite != "crop":
                 check_size(photo.width, photo.height, FORMATS[task.output.suffix.lower()])

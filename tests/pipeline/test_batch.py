@@ -339,6 +339,13 @@ def test_names_never_meet(tmp_path, recipe):
     assert output_name(source / "b.TIF", None).name == "b.TIF"
 
 
+def test_heif_that_cannot_be_written_fails_before_its_work(tmp_path, recipe, monkeypatch):
+    monkeypatch.setattr(pytest.importorskip("pillow_heif"), "libheif_info", lambda: {"HEIF": ""})
+    monkeypatch.setattr("pipeline.edit.Pipeline.edit", lambda *arguments: pytest.fail("the work began"))
+    result = run_batch(make_folder(tmp_path / "in", 1), tmp_path / "out", recipe, BatchSettings(format="HEIF"))
+    assert "HEIF cannot be written here" in result.failed[0]["error"]["message"]
+
+
 def test_what_counts_as_a_photo(tmp_path):
     make_folder(tmp_path, 2)
     (tmp_path / "notes.txt").write_text("none")
