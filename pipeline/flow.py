@@ -51,10 +51,10 @@ def motion(reconstruction: Crop, edited: Crop) -> tuple[Field, Field]:
     flow = _resize(flow, work) * (work / len(flow))
     before, after = (_resize(picture, work) for picture in (reconstruction, edited))
     light = 4 * fine  # may change, and the skin be the same
+    wanted = _high_pass(after, light)
 
     def unexplained(flow: Field) -> Field:
-        left = _high_pass(after, light) - _high_pass(warp(before, flow), light)
-        return np.asarray(np.abs(left), np.float32)
+        return np.asarray(np.abs(wanted - _high_pass(warp(before, flow), light)), np.float32)
 
     def misfit(flow: Field) -> Field:
         return _blur(unexplained(flow).sum(axis=2), 2 * fine)
