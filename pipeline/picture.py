@@ -5,6 +5,7 @@ colour space and depth, (H, W, C) uint8 or uint16 with C = 3, alpha apart.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -81,20 +82,8 @@ class Photo:
         return self._convert(pixels, to_srgb=False)
 
     def _convert(self, pixels: EightBit, *, to_srgb: bool) -> EightBit:
-        profile = self._profile()
-        if profile is None:
-            return pixels
-        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-        ends = (profile, srgb) if to_srgb else (srgb, profile)
-        image = ImageCms.profileToProfile(Image.fromarray(pixels), *ends, outputMode="RGB")
-        return np.asarray(image)
-
-    def _profile(self) -> ImageCms.ImageCmsProfile | None:
-        """Return the profile where it is one of RGB other than sRGB."""
-        if self.icc is None or self.grey:
-            return None
-        profile = usable_profile(self.icc)  # another is kept, and its pixels are taken for sRGB, as viewers do
-        return None if profile is None or _is_srgb(profile) else profile
+        transform = None if self.icc is None or self.grey else _transform(self.icc, to_srgb=to_srgb)
+        return pixels if transform is None else np.asarray(ImageCms.applyTransform(Image.fromarray(pixels), transform))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +99,16 @@ class Origin:
     data: bytes
     pixels: Pixels
     orientation: int
+
+
+@lru_cache(maxsize=4)  # a photo is converted in many bands, both ways
+def _transform(icc: bytes, *, to_srgb: bool) -> ImageCms.ImageCmsTransform | None:
+    """Return what converts from a profile's colours to sRGB, or back; None where they are sRGB, or taken for it."""
+    profile = usable_profile(icc)  # another is kept, and its pixels are taken for sRGB, as viewers do
+    if profile is None or _is_srgb(profile):
+        return None
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    return ImageCms.buildTransform(*((profile, srgb) if to_srgb else (srgb, profile)), "RGB", "RGB")
 
 
 def usable_profile(icc: bytes) -> ImageCms.ImageCmsProfile | None:

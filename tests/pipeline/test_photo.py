@@ -209,6 +209,15 @@ def scanner():
     return (head.ljust(68, b"\0") + white).ljust(128, b"\0") + table + body
 
 
+def test_a_profile_is_read_once_for_all_bands(monkeypatch):
+    photo = Photo(pixels=PICTURE, icc=wide_gamut())
+    there = photo.to_srgb(PICTURE)
+    back = photo.from_srgb(there)
+    monkeypatch.setattr("pipeline.picture.ImageCms.ImageCmsProfile", lambda *arguments: pytest.fail("read again"))
+    assert np.array_equal(photo.to_srgb(PICTURE[:8]), there[:8])
+    assert np.array_equal(photo.from_srgb(there[:8]), back[:8])
+
+
 def test_srgb_is_told_by_its_colours_not_by_its_name():
     photo = Photo(pixels=PICTURE, icc=linear_srgb())
     assert "srgb" in ImageCms.ImageCmsProfile(BytesIO(photo.icc)).profile.profile_description.lower()
