@@ -176,10 +176,11 @@ def invert(
         loss = pivot_loss = float(found.loss[i])
         if tuning.tune and completed:
             crop, its_weight = crops[i : i + 1], None if weight is None else weight[min(i, len(weight) - 1)][None]
+            objective = Objective(crop, metric, settings, its_weight)
             tuned = tune(
                 generator.network,
                 w[None],
-                Objective(crop, metric, settings, its_weight),
+                objective,
                 spread=generator.spread,
                 settings=tuning,
                 start=difference,
@@ -189,8 +190,9 @@ def invert(
                 callback=listener,
             )
             difference, steps["tune"], completed = tuned.difference, tuned.steps, tuned.completed
+            plain = objective if metric is lpips else Objective(crop, lpips, settings, its_weight)
             with torch.no_grad():
-                loss = float(Objective(crop, lpips, settings, its_weight)(tuned.images)[0])
+                loss = float(plain(tuned.images)[0])
         inversions.append(
             Inversion(
                 w=w[None],
