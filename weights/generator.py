@@ -360,17 +360,15 @@ class Skip(nn.Module):
 
     resample_filter: Tensor
 
-    def __init__(self, n_in: int, n_out: int, config: GeneratorConfig) -> None:
+    def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
-        self.conv_clamp = config.conv_clamp
         self.weight_gain = 1 / math.sqrt(n_in)
         self.weight = nn.Parameter(_normal(n_out, n_in, 1, 1))
         self.register_buffer("resample_filter", binomial_filter())
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (N, in, H, W) -> (N, out, 2H, 2W), in x's dtype."""
-        x = _upsample(F.conv2d(x, (self.weight * self.weight_gain).to(x.dtype)), self.resample_filter)
-        return x if self.conv_clamp is None else x.clamp(-self.conv_clamp, self.conv_clamp)
+        """x (N, in, H, W) -> (N, out, 2H, 2W), in x's dtype; it is not clamped, as NVIDIA's is not."""
+        return _upsample(F.conv2d(x, (self.weight * self.weight_gain).to(x.dtype)), self.resample_filter)
 
 
 def _upsample(x: Tensor, resample_filter: Tensor) -> Tensor:
@@ -398,7 +396,7 @@ class SynthesisBlock(nn.Module):
             self.torgb = ToRGB(n_out, config)
         self.has_skip = config.architecture == "resnet" and resolution > 4
         if self.has_skip:
-            self.skip = Skip(n_in, n_out, config)
+            self.skip = Skip(n_in, n_out)
         self.register_buffer("resample_filter", binomial_filter())
 
     def upsample(self, image: Tensor) -> Tensor:

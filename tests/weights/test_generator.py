@@ -133,6 +133,12 @@ def test_bfloat16_is_near_float32():
     assert (rough - exact).abs().max() < 0.05 * exact.abs().max()
 
 
+def test_the_way_past_a_block_is_not_clamped():
+    free, clamped = (tiny_generator(8, architecture="resnet", conv_clamp=clamp) for clamp in (None, 0.1))
+    x = torch.randn(1, 16, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(clamped.synthesis.b8.skip(x), free.synthesis.b8.skip(x))
+
+
 def test_valid_convolution_is_the_inner_part_of_the_padded_one():
     network = tiny_generator(16)
     x = torch.randn(1, 16, 8, 8, generator=torch.Generator().manual_seed(0))
