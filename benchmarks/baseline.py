@@ -54,7 +54,7 @@ class BaselineDrag:
         """Return F resized to the picture, (C, size, size), after rendering all of the picture."""
         ws = torch.cat([self.moved, self.w[:, 6:]], dim=1)
         rows, image, features = self.network.synthesis.rows, None, None
-        for block, x in self.network.synthesis._walk(ws, "const", None, None, self.size):
+        for block, x in self.network.synthesis._walk(ws, "const", None, self.size):
             rgb = block.torgb(x, ws[:, rows[f"b{block.resolution}.torgb"]])
             image = rgb if image is None else rgb + block.upsample(image)
             if block.resolution == self.resolution:
