@@ -1,7 +1,8 @@
 """A drag step as DragGAN's published code does it, vectorised: the reference for speed and memory.
 
 The whole picture is rendered in every step, and the whole feature map is resized to it; discs and windows
-are read from that. Numbers are those of tests/drag/oracle.py.
+are read from that. Numbers are those of tests/drag/oracle.py, but for the mask's loss: as published, it is a mean
+over all of the resized map, not over what stays.
 """
 
 import numpy as np
