@@ -26,7 +26,7 @@ from weights.perceptual import Lpips
 
 VERSION = 2
 KIND = "photodrag-inversion"
-FAR = 1.5  # times the usual loss; beyond, a face is one that the generator cannot show
+UNUSUAL = 1.5  # times the usual loss; beyond, a face is one that the generator cannot show
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -246,7 +246,7 @@ def doubt(inversion: Inversion, generator: LoadedGenerator) -> str | None:
     usual, plain = generator.usual_loss, dataclasses.asdict(InversionSettings())
     settings = inversion.settings.get("inversion", {})
     comparable = all(settings.get(key) == plain[key] for key in ("perceptual", "pixel_weight", "focus"))
-    if usual is None or not comparable or inversion.pivot_loss <= FAR * usual:
+    if usual is None or not comparable or inversion.pivot_loss <= UNUSUAL * usual:
         return None
     larger = better(generator)
     advice = f"`--generator {larger}` shows more" if larger else "choose another with --generator"
