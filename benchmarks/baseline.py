@@ -1,7 +1,8 @@
 """A drag step as DragGAN's published code does it, vectorised: the reference for speed and memory.
 
 The whole picture is rendered in every step, and the whole feature map is resized to it; discs and windows
-are read from that. Numbers are those of tests/drag/oracle.py.
+are read from that. Numbers are those of tests/drag/oracle.py, but for the mask's loss: as published, it is a mean
+over all of the resized map, not over what stays.
 """
 
 import numpy as np
@@ -54,7 +55,7 @@ class BaselineDrag:
         """Return F resized to the picture, (C, size, size), after rendering all of the picture."""
         ws = torch.cat([self.moved, self.w[:, 6:]], dim=1)
         rows, image, features = self.network.synthesis.rows, None, None
-        for block, x in self.network.synthesis._walk(ws, "const", None, None, self.size):
+        for block, x in self.network.synthesis._walk(ws, "const", None, self.size):
             rgb = block.torgb(x, ws[:, rows[f"b{block.resolution}.torgb"]])
             image = rgb if image is None else rgb + block.upsample(image)
             if block.resolution == self.resolution:

@@ -3,7 +3,7 @@
 Each pair of DIR/edits shows a face before and after an edit, both large. What a generator shows of the two is put
 into the large `before`, and should give the large `after`. What is measured is kept, pair by pair, in the folder
 --items, and the inversions beside it, so that the benchmark can be run in parts: the report holds all that is there
-of the composite as it is now (its source is part of the files' names).
+of the composite, the generator and the inversion's defaults as they are now (the files' names tell them).
 """
 
 import argparse
@@ -21,20 +21,19 @@ import pipeline.composite
 import pipeline.flow
 import pipeline.grain
 from benchmarks.items import Items
-from benchmarks.pairs import CPU, Pair, read_pairs, sources
+from benchmarks.pairs import CPU, Inverted, Pair, read_pairs, sources
 from pipeline.align import Alignment, center_frame
-from pipeline.composite import composite
+from pipeline.composite import LUMA, composite
 from pipeline.photo import Photo
 from pipeline.settings import CompositeSettings
 from pipeline.tensors import Crop, to_tensor
 from weights import perceptual
-from weights.compute import has_native_bfloat16
+from weights.compute import resolve_dtype
 from weights.perceptual import Lpips
 from weights.store import Store
 
 Picture = NDArray[np.float32]
 LPIPS_SIZE = 512
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
 
@@ -72,8 +71,7 @@ class Judge:
     def __init__(self) -> None:
         # The metric's usual 256 px would not see what this is about.
         perceptual.MAX_SIZE = LPIPS_SIZE
-        dtype = torch.bfloat16 if has_native_bfloat16() else torch.float32
-        self.lpips = Lpips("vgg", store=Store(), device=CPU, dtype=dtype)
+        self.lpips = Lpips("vgg", store=Store(), device=CPU, dtype=resolve_dtype("auto", CPU))
 
     @torch.no_grad()
     def __call__(self, got: Picture, truth: NDArray[np.uint8], size: int) -> tuple[float, float, float]:
@@ -116,11 +114,12 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     pairs = read_pairs(arguments.faces / "edits")[:: arguments.every]
     modules = (pipeline.composite, pipeline.flow, pipeline.grain)
-    made_by = "".join(Path(str(module.__file__)).read_text() for module in modules)
+    inverted = Inverted(arguments.items / "inversions")
+    made_by = "".join(Path(str(module.__file__)).read_text() for module in modules) + inverted.made_by
     items = Items(arguments.items, made_by, time.monotonic() + arguments.minutes * 60)
     items.folder.mkdir(parents=True, exist_ok=True)
     judge = Judge()
-    known = sources(arguments.items / "inversions")
+    known = sources(inverted)
     for name in arguments.sources or known:
         size, source = known[name]
         for pair in pairs:
@@ -128,7 +127,7 @@ def main() -> None:
                 measured, pair, size, partial(source, pair), judge, _picture(arguments.pictures, name, pair)
             )
             items.measure(f"{_slug(name)}.{pair.name}", measure)
-    report(items, len(pairs[0].before), arguments.output)
+    report(items, list(known), len(pairs[0].before), arguments.output)
 
 
 def measured(
@@ -149,7 +148,7 @@ def measured(
     return numbers
 
 
-def report(items: Items, size: int, output: Path) -> None:
+def report(items: Items, names: list[str], size: int, output: Path) -> None:
     """Write the table of all that was measured."""
     lines = [
         "# Composite",
@@ -168,7 +167,7 @@ def report(items: Items, size: int, output: Path) -> None:
         "| crop | pairs | case | PSNR | LPIPS | of a pair | HF | seconds |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name in sources(items.folder):
+    for name in names:
         found = items.read(_slug(name))
         for case in CASES if found else ():
             values = np.array([item[case] for item in found])

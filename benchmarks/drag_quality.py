@@ -57,12 +57,14 @@ class Bench:
         """Return the picture of a code, from 0 to 255."""
         return to_array(self.generator.network.synthesis(w))
 
-    def drag(self, w: Tensor, handles: NDArray, targets: NDArray, tracker: str, **settings: object) -> DragResult:
-        """Drag points given at 512 px; those that are there already stay out."""
+    def drag(
+        self, w: Tensor, handles: NDArray, targets: NDArray, tracker: str, **settings: object
+    ) -> tuple[DragResult, NDArray[np.bool_]]:
+        """Drag points given at 512 px, and tell which (n,): those that are there already stay out."""
         h, t = ((points + 0.5) * self.ratio - 0.5 for points in (handles, targets))
         keep = np.hypot(*(h - t).T) > 1e-3
         points = check_points(h[keep], t[keep], size=self.generator.size)
-        return drag(
+        result = drag(
             self.generator.network,
             w,
             points,
@@ -70,6 +72,7 @@ class Bench:
             settings=DragSettings(tracker=tracker, **settings),
             dtype=self.dtype,
         )
+        return result, keep
 
     def pairs(self, n: int, seed: int) -> list[Pair]:
         """Return codes of random faces (psi 0.7), their landmarks and another's, both found by dlib."""
@@ -87,7 +90,7 @@ class Bench:
         """Drag the landmarks of one face to those of another; mean distances by dlib, None without a face after."""
         w, source, target = pair
         handles, targets = (grouped(face, n_points) for face in (source, target))
-        result = self.drag(w, handles, targets, tracker)
+        result, _ = self.drag(w, handles, targets, tracker)
         landmarks = self.observer.landmarks(self.render(result.w))
         if landmarks is None:
             return None
@@ -111,7 +114,8 @@ class Bench:
         handles = rng.uniform(0.15, 0.85, (32, 2)) * SCALE
         columns, rows = handles.astype(int).T
         targets = np.clip(handles + flow[rows, columns], 1, SCALE - 2)
-        reached = self.render(self.drag(w1, handles, targets, tracker, steps=100).w)
+        dragged, _ = self.drag(w1, handles, targets, tracker, steps=100)
+        reached = self.render(dragged.w)
         return {
             "mse": float(np.square((reached - second) / 255).mean()),
             "mse_none": float(np.square((first - second) / 255).mean()),
@@ -123,9 +127,9 @@ class Bench:
         """Drag the five points there, then back; LPIPS to the start."""
         w, source, target = pair
         handles, targets = (grouped(face, 5) for face in (source, target))
-        there = self.drag(w, handles, targets, tracker)
+        there, moved = self.drag(w, handles, targets, tracker)
         ended = (there.path[-1] + 0.5) / self.ratio - 0.5
-        back = self.drag(there.w, ended, handles[: len(ended)], tracker)
+        back, _ = self.drag(there.w, ended, handles[moved], tracker)
         return {"lpips": self._lpips(self.render(w), self.render(back.w))}
 
     @torch.no_grad()

@@ -10,7 +10,6 @@ making of the network. Writes docs/results/drag-speed.md, and a plot beside it.
 import argparse
 import itertools
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -48,10 +47,11 @@ def measure(case: dict) -> dict:
     import torch
 
     from benchmarks.baseline import BaselineDrag
+    from benchmarks.fullsize import config_f, held, peak
     from drag.editor import drag
     from drag.points import check_points
     from drag.settings import DragSettings
-    from weights.generator import Generator, GeneratorConfig
+    from weights.generator import Generator
     from weights.load import load_generator
 
     torch.set_num_threads(case["threads"])
@@ -60,8 +60,7 @@ def measure(case: dict) -> dict:
         network = load_generator(device=torch.device("cpu")).network
     else:
         torch.manual_seed(0)
-        channels = tuple(min(32768 // (4 << i), 512) for i in range(size.bit_length() - 2))
-        network = Generator(GeneratorConfig(channels=channels)).requires_grad_(False)
+        network = Generator(config_f(size)).requires_grad_(False)
     z = torch.randn(1, network.config.z_dim, generator=torch.Generator().manual_seed(1))
     w = network.mapping(z)
     rng = np.random.default_rng(2)
@@ -72,7 +71,7 @@ def measure(case: dict) -> dict:
     if case["mask"]:
         mask = np.zeros((size, size), np.float32)
         mask[size // 4 :, :] = 1
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = held()
     marks = [time.perf_counter()]
     if case["engine"] == "baseline":
         baseline = BaselineDrag(network, w, points, lr=1e-3, mask=mask)
@@ -90,9 +89,8 @@ def measure(case: dict) -> dict:
             dtype=getattr(torch, case["dtype"]),
             callback=lambda step: marks.append(time.perf_counter()) or None,
         )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = [b - a for a, b in itertools.pairwise(marks)][2:]
-    return {"seconds": seconds, "memory": (peak - before) / 1024}
+    memory = peak() - before
+    return {"seconds": [b - a for a, b in itertools.pairwise(marks)][2:], "memory": memory}
 
 
 def run(case: dict) -> dict:
@@ -148,7 +146,8 @@ def write(rows: list[Row], threads: int) -> None:
         "Written by `python -m benchmarks.drag_speed`. Medians over steps; ratios to the baseline (see",
         "benchmarks/baseline.py) of the same size, handles and mask, measured in turns in the same run, on "
         f"{threads} threads;",
-        "absolute times hold for the machine they were taken on only.",
+        "absolute times hold for the machine they were taken on only. Memory is the process's peak above what it held",
+        "before the drag.",
         "",
         f"![times faster than the baseline]({RESULTS.with_suffix('.png').name})",
         "",

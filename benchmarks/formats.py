@@ -21,41 +21,32 @@ from typing import Any
 import skimage.data
 import torch
 
+from benchmarks.fullsize import config_f
 from tests.weights import attacks, writers
 from weights.errors import InvalidFile
 from weights.formats.read import read_checkpoint
-from weights.generator import Generator, GeneratorConfig
+from weights.generator import Generator
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 RUNS = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "exec", "compile", "pickle.find_class", "os.fork")
 
 CHILD = """
 import json, sys, time
-from pathlib import Path
 import torch
+from benchmarks.fullsize import held, peak
 from weights.load import load_generator
 from weights.store import Store
 
-def status(key):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1e3
-
 torch.set_num_threads(1)
-before = status("VmRSS")
+before = held()
 start = time.perf_counter()
 loaded = load_generator(sys.argv[1], device=torch.device("cpu"), store=Store(offline=True))
-seconds, peak = time.perf_counter() - start, status("VmHWM") - before
+seconds, more = time.perf_counter() - start, peak() - before
 ws, image = torch.load(sys.argv[2], weights_only=True)
 with torch.no_grad():
     difference = float((loaded.network.synthesis(ws) - image).abs().max())
-print(json.dumps({"format": loaded.format, "seconds": seconds, "peak": peak, "difference": difference}))
+print(json.dumps({"format": loaded.format, "seconds": seconds, "peak": more, "difference": difference}))
 """
-
-
-def config_f(size: int) -> GeneratorConfig:
-    """Return config f of the paper, as NVIDIA trains it with channel_base 32768."""
-    channels = [min(32768 // r, 512) for r in (4 << i for i in range(size.bit_length() - 2))]
-    return GeneratorConfig(channels=tuple(channels), conv_clamp=256.0)
 
 
 def layouts(network: Generator, other: Generator) -> dict[str, tuple[Callable[[Path], object], str]]:
@@ -110,7 +101,8 @@ def benign(folder: Path, size: int) -> list[str]:
     """Measure every layout, then convert and use one."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    network, other = (Generator(config_f(size)).eval().requires_grad_(False) for _ in range(2))
+    config = config_f(size, conv_clamp=256.0)
+    network, other = (Generator(config).eval().requires_grad_(False) for _ in range(2))
     for name, value in network.named_parameters():
         if name.endswith("noise_strength"):
             value.fill_(0.1)
@@ -119,7 +111,7 @@ def benign(folder: Path, size: int) -> list[str]:
     shown = folder / "picture.pt"
     torch.save((ws, network.synthesis(ws)), shown)
     # A layout that has no place for conv_clamp gives the same picture as long as nothing reaches the clamp.
-    rounded = Generator(config_f(size)).eval().requires_grad_(False)
+    rounded = Generator(config).eval().requires_grad_(False)
     rounded.load_state_dict({k: v.half().float() for k, v in network.state_dict().items()})
     shown_rounded = folder / "rounded.pt"
     torch.save((ws, rounded.synthesis(ws)), shown_rounded)

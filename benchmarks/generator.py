@@ -133,20 +133,21 @@ class Bench:
 
     def picture(self, name: str) -> Path:
         """Where the picture of an inversion is kept."""
-        return self.items.folder / f"inversion.{name}.{self.items.digest()}.png"
+        return self.items.path(f"inversion.{name}", suffix=".png")
+
+    def codes(self, n: int) -> tuple[Tensor, ...]:
+        """Return batches of n random z, always the same."""
+        random = torch.Generator().manual_seed(0)
+        return torch.randn(n, self.network.config.z_dim, generator=random).split(BATCH)
 
     @torch.no_grad()
-    def samples(self, n: int, *, psi: float = 1.0) -> Iterator[Tensor]:
-        """Yield batches of n pictures of random z, always the same."""
-        random = torch.Generator().manual_seed(0)
-        z = torch.randn(n, self.network.config.z_dim, generator=random)
-        for part in z.split(BATCH):
-            ws = self.network.mapping(part, truncation_psi=psi)
-            yield self.network.synthesis(ws, dtype=self.dtype)
+    def sample(self, z: Tensor, *, psi: float = 1.0) -> Tensor:
+        """Return the pictures (N, 3, size, size) of a batch of z."""
+        return self.network.synthesis(self.network.mapping(z, truncation_psi=psi), dtype=self.dtype)
 
-    def look(self, part: Tensor) -> dict[str, float]:
-        """Return in how many of the samples (N, 3, size, size) dlib finds a face."""
-        found = [self.drags.observer.landmarks(to_array(image[None])) is not None for image in part]
+    def look(self, z: Tensor) -> dict[str, float]:
+        """Return in how many of the pictures of a batch of z dlib finds a face."""
+        found = [self.drags.observer.landmarks(to_array(image[None])) is not None for image in self.sample(z)]
         return {"faces": float(sum(found)), "of": float(len(found))}
 
     def data_moments(self, data: Path, odds: list[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -167,7 +168,7 @@ class Bench:
 
     def frechet(self, data: Path, odds: list[str]) -> dict[str, float]:
         """Return the Fréchet distance of samples to the data."""
-        rows = [self.features.features(self.shown(part)) for part in self.samples(self.amount.samples)]
+        rows = [self.features.features(self.shown(self.sample(z))) for z in self.codes(self.amount.samples)]
         found = moments(torch.cat(rows).double().numpy())
         return {"distance": frechet_distance(found, self.data_moments(data, odds))}
 
@@ -189,8 +190,8 @@ class Bench:
         asked, n = arguments.measures, self.amount
         self.reconstructions(arguments.faces, asked)
         if "samples" in asked:
-            for number, part in enumerate(self.samples(n.looked_at)):
-                self.items.measure(f"samples.{number:03}", partial(self.look, part))
+            for number, z in enumerate(self.codes(n.looked_at)):
+                self.items.measure(f"samples.{number:03}", partial(self.look, z))
         if "frechet" in asked:
             what = (n.samples, arguments.data.name, arguments.odds)
             self.items.measure("frechet.0", partial(self.frechet, arguments.data, arguments.odds), of=what)
@@ -200,13 +201,18 @@ class Bench:
         if "drag" in asked:
             self.drag()
 
+    @cached_property
+    def pairs(self) -> list[drag_quality.Pair]:
+        """Random faces, and others whose landmarks theirs are dragged to."""
+        return self.drags.pairs(self.amount.pairs, seed=1)
+
     def drag(self) -> None:
         """Drag the landmarks of random faces to others'; of a pair only the numbers are kept."""
-        of, tracker = asdict(DragSettings()), DragSettings().tracker
-        pairs = self.drags.pairs(self.amount.pairs, seed=1)
-        for number, pair in enumerate(pairs):
-            measure = partial(self.drags.landmark_manipulation, pair, 5, tracker)
-            self.items.measure(f"drag.{number:03}", measure, of=of)
+        for number in range(self.amount.pairs):
+            self.items.measure(f"drag.{number:03}", partial(self._dragged, number), of=asdict(DragSettings()))
+
+    def _dragged(self, number: int) -> dict | None:
+        return self.drags.landmark_manipulation(self.pairs[number], 5, DragSettings().tracker)
 
     def summary(self, arguments: argparse.Namespace) -> Summary:
         """Sum up all that was ever measured of the generator at this size."""
@@ -238,7 +244,7 @@ class Bench:
 
     def sheets(self, folder: Path, stem: Path) -> None:
         """Write 40 samples (psi 0.7), and eight held-out faces with the encoder's and the inversion's pictures."""
-        images = torch.cat(list(self.samples(40, psi=0.7)))
+        images = torch.cat([self.sample(z, psi=0.7) for z in self.codes(40)])
         write_sheet(stem.with_name(f"{stem.name}-samples.jpg"), [pixels(x) for x in self.shown(images)])
         rows: list[list[NDArray[np.uint8]]] = [[], [], []]
         for name, crop, face in list(self.faces(folder))[:8]:

@@ -33,10 +33,11 @@ def measure(mode: str, size: int, steps: int, dtype: str, threads: int) -> dict:
     """Invert a picture of the generator by one mode in this process; seconds a step and peak memory in MB."""
     import torch
 
+    from benchmarks.fullsize import config_f
     from inversion.inversion import invert
     from inversion.settings import InversionSettings, TuningSettings
     from weights.compute import resolve_dtype
-    from weights.generator import Generator, GeneratorConfig
+    from weights.generator import Generator
     from weights.load import LoadedGenerator
     from weights.perceptual import Lpips
     from weights.store import Store
@@ -44,8 +45,7 @@ def measure(mode: str, size: int, steps: int, dtype: str, threads: int) -> dict:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     device = torch.device("cpu")
-    channels = tuple(min(32768 // (4 << i), 512) for i in range(size.bit_length() - 2))
-    network = Generator(GeneratorConfig(channels=channels)).requires_grad_(False)
+    network = Generator(config_f(size)).requires_grad_(False)
     network.mapping.average(samples=256)
     generator = LoadedGenerator(
         name="random", network=network, encoder=None, frame="center", sha256="", spread=0.1, license=""

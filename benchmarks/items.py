@@ -26,9 +26,13 @@ class Items:
         """Return a digest of the settings and of what else an item depends on."""
         return hashlib.sha256(f"{self.settings} {of}".encode()).hexdigest()[:8]
 
+    def path(self, name: str, *, of: object = None, suffix: str = ".json") -> Path:
+        """Return where an item is kept, or with another suffix what belongs to it."""
+        return self.folder / f"{name}.{self.digest(of)}{suffix}"
+
     def measure(self, name: str, make: Callable[[], dict | None], *, of: object = None) -> None:
         """Measure an item that there is none of yet; None of `make` is kept as an edit without a face after."""
-        path = self.folder / f"{name}.{self.digest(of)}.json"
+        path = self.path(name, of=of)
         if path.exists() or time.monotonic() > self.until:
             return
         found = make()

@@ -18,13 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.items import Items
 from inversion.inversion import Inversion, invert, read_inversion
 from inversion.project import LEARNING_RATE, Objective, ramp
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.tensors import Crop, to_array, to_tensor
-from weights.compute import has_native_bfloat16
+from weights.compute import resolve_dtype
 from weights.generator import Generator
-from weights.load import LoadedGenerator, load_generator
+from weights.load import load_generator
 from weights.perceptual import Lpips
 from weights.store import Store
 
@@ -60,16 +61,17 @@ def shrunk(pair: Pair, size: int) -> tuple[Crop, Crop]:
 
 
 class Inverted:
-    """The embedded generator's pictures of pairs; what takes long is kept in a folder."""
+    """The embedded generator's pictures of pairs; what takes long is kept in a folder.
+
+    Attributes:
+        made_by: what the pictures depend on.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.dtype = torch.bfloat16 if has_native_bfloat16() else torch.float32
-
-    @cached_property
-    def generator(self) -> LoadedGenerator:
-        """The embedded generator."""
-        return load_generator("faces-128", device=CPU)
+        self.dtype = resolve_dtype("auto", CPU)
+        self.generator = load_generator("faces-128", device=CPU)
+        self.made_by = f"{self.generator.sha256} {self.dtype} {InversionSettings()} {TuningSettings()}"
+        self.items = Items(folder, self.made_by)
 
     @cached_property
     def lpips(self) -> tuple[Lpips, Lpips]:
@@ -101,9 +103,9 @@ class Inverted:
         return self._kept(pair, f"{which}{'-tuned' * tune}", make)
 
     def _kept(self, pair: Pair, name: str, make: Callable[[], Inversion]) -> Inversion:
-        path = self.folder / f"{pair.name}-{name}.safetensors"
+        path = self.items.path(f"{pair.name}-{name}", suffix=".safetensors")
         if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             make().write(path)
         return read_inversion(path)
 
@@ -127,9 +129,8 @@ class Inverted:
         return to_array(network.synthesis(w, dtype=self.dtype))
 
 
-def sources(folder: Path) -> dict[str, tuple[int, Callable[[Pair], tuple[Crop, Crop]]]]:
-    """Return by name: the size of a generator's pictures, and what gives them of a pair. `folder` keeps inversions."""
-    inverted = Inverted(folder)
+def sources(inverted: Inverted) -> dict[str, tuple[int, Callable[[Pair], tuple[Crop, Crop]]]]:
+    """Return by name: the size of a generator's pictures, and what gives them of a pair."""
     return {
         "256 px": (256, partial(shrunk, size=256)),
         "128 px": (SIZE, partial(shrunk, size=SIZE)),

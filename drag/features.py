@@ -228,7 +228,7 @@ class _Layer:
             self.weight, self.squared = layer.kernel(dtype)
             self.taps = layer.taps(dtype) if layer.up else None
             self.bias = layer.gained_bias(dtype)
-            self.noise = layer.noise("const", 1, dtype, None)
+            self.noise = layer.noise("const", dtype)
             affine = layer.affine
             self.affine = affine.weight * affine.weight_gain, affine.bias * affine.bias_gain
 

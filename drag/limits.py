@@ -1,8 +1,9 @@
 """What a face can do: shifts of landmarks that no face could make are held back, with a word about it."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from drag.shape import FARTHEST, Shape, ShapeModel, Shift
+from drag.shape import FARTHEST, Pose, Shape, ShapeModel, Shift
 
 LID = 0.005  # distances between the eyes that stay between closed eyelids, or between the lips
 BROW = 0.06  # least height of a brow above the eyelid under it
@@ -40,25 +41,31 @@ def clamp(shape: Shape, shift: Shift, model: ShapeModel) -> tuple[Shift, list[st
         told.append("The lips would cross: they meet.")
     if _part(shape, there, _LIDS, LID):
         told.append("The eyelids would cross: they meet.")
-    if _part(shape, there, _BROWS, BROW):
+    if _part(shape, there, _BROWS, BROW, share=1):  # the brow alone, as eyelids are where they may be by now
         told.append("A brow would come down on its eyelid: it stays above.")
     for left, right, name in _SIDES:
         if _part(shape, there, ((left, right),), 0.1, axis=0):
             told.append(f"What lies left and right would change places at {name}: it keeps apart.")
-    pose = model.pose(there)
-    if max(abs(pose.yaw), abs(pose.pitch)) >= FARTHEST - 1e-6:
+    if (_farthest(model.pose(there)) & ~_farthest(model.pose(shape))).any():
         told.append(f"The head is turned by {np.degrees(FARTHEST):.0f} degrees, as far as landmarks can be seen.")
     return there - shape, told
 
 
-def _part(shape: Shape, there: Shape, pairs: tuple[tuple[int, int], ...], gap: float, *, axis: int = 1) -> bool:
-    """Part pairs that come nearer than `gap`, in place, both by the same; tell whether there were any."""
+def _farthest(pose: Pose) -> NDArray[np.bool_]:
+    """Tell whether yaw and pitch are the farthest that a shape shows."""
+    return np.abs([pose.yaw, pose.pitch]) >= FARTHEST - 1e-6
+
+
+def _part(
+    shape: Shape, there: Shape, pairs: tuple[tuple[int, int], ...], gap: float, *, axis: int = 1, share: float = 0.5
+) -> bool:
+    """Part pairs that come nearer than `gap`, in place, the first by this share; tell whether there were any."""
     found = False
     for first, second in pairs:
         least = min(gap, float(shape[second, axis] - shape[first, axis]))
         lack = least - float(there[second, axis] - there[first, axis])
         if lack > 1e-9:
-            there[first, axis] -= lack / 2
-            there[second, axis] += lack / 2
+            there[first, axis] -= share * lack
+            there[second, axis] += (1 - share) * lack
             found = True
     return found

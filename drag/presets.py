@@ -21,7 +21,7 @@ from drag.settings import Region
 from drag.shape import FARTHEST, Pose, Shape, ShapeModel, Shift
 from weights.errors import InvalidFile, InvalidInput
 
-FAR = 100.0  # percent of the distance between the eyes that no landmark is moved beyond
+LARGEST = 100.0  # percent of the distance between the eyes that no landmark is moved beyond
 _ANGLES = ("yaw", "pitch", "roll")
 
 
@@ -145,8 +145,8 @@ def _preset(name: str, table: Any) -> Preset:
         raise ValueError("it needs a table `move` of landmarks, or `turn` of angles.")
     for landmark, way in move.items():
         numbers(landmark)
-        if not isinstance(way, list) or len(way) != 2 or not all(_number(v, FAR) for v in way):
-            raise ValueError(f"{landmark} moves by [x, y], two numbers from {-FAR:g} to {FAR:g}.")
+        if not isinstance(way, list) or len(way) != 2 or not all(_number(v, LARGEST) for v in way):
+            raise ValueError(f"{landmark} moves by [x, y], two numbers from {-LARGEST:g} to {LARGEST:g}.")
     if set(turn) - set(_ANGLES) or not all(_number(v, 45) for v in turn.values()):
         raise ValueError("`turn` knows yaw, pitch and roll, in degrees from -45 to 45.")
     if not isinstance(regions, list) or any(region not in get_args(Region) for region in regions):

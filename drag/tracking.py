@@ -13,7 +13,7 @@ from drag.points import unit
 from drag.settings import TrackerName
 from drag.supervision import lattice, step_toward
 
-Points = NDArray[np.float64]
+Places = NDArray[np.float64]
 
 TRACKING_RADIUS = 12.0  # r2, in units u
 
@@ -27,14 +27,14 @@ class Tracked:
         confidence: (n,), 1 for a perfect match, 0 for one no better than places of the window at large.
     """
 
-    points: Points
+    points: Places
     confidence: NDArray[np.float64]
 
 
 class Tracker(Protocol):
     """Finds the handles again after a step."""
 
-    def track(self, pieces: FeaturePieces, points: Points, targets: Points) -> Tracked:
+    def track(self, pieces: FeaturePieces, points: Places, targets: Places) -> Tracked:
         """Return where the handles are now, given where they were (n, 2).
 
         `pieces` hold F within r2 and one of its cells more around there.
@@ -45,12 +45,12 @@ class Tracker(Protocol):
 class NearestTracker:
     """The paper's: the place in the window whose feature is nearest, by L1, to the handle's at the start."""
 
-    def __init__(self, pieces: FeaturePieces, handles: Points) -> None:
+    def __init__(self, pieces: FeaturePieces, handles: Places) -> None:
         """Remember the features of the handles (n, 2) in the picture before the drag."""
         self._template = _read(pieces, handles[:, :, None])
         self._typical = self._distance(pieces, _window(pieces, handles)).flatten(1).median(dim=1).values
 
-    def track(self, pieces: FeaturePieces, points: Points, targets: Points) -> Tracked:
+    def track(self, pieces: FeaturePieces, points: Places, targets: Places) -> Tracked:
         """See `Tracker`; of equally near places the first in reading order wins."""
         window = _window(pieces, points)
         distance = _outside_is_infinite(self._distance(pieces, window), pieces, window)
@@ -63,10 +63,10 @@ class NearestTracker:
         found = np.stack([window[n, 0, i], window[n, 1, j]], axis=1)
         return Tracked(found, confidence.cpu().numpy().astype(np.float64))
 
-    def _distance(self, pieces: FeaturePieces, window: Points) -> Tensor:
+    def _distance(self, pieces: FeaturePieces, window: Places) -> Tensor:
         return (_read(pieces, window) - self._template).abs().mean(dim=1)
 
-    def _cost(self, pieces: FeaturePieces, window: Points, points: Points, targets: Points) -> Tensor | float:
+    def _cost(self, pieces: FeaturePieces, window: Places, points: Places, targets: Places) -> Tensor | float:
         """Return what the places of windows (n, 2, k) cost beside their features' distance, (n, k, k)."""
         return 0.0
 
@@ -82,7 +82,7 @@ class SteadyTracker(NearestTracker):
 
     PULL = 0.004  # of the typical distance, for a way of 1 u
 
-    def _cost(self, pieces: FeaturePieces, window: Points, points: Points, targets: Points) -> Tensor:
+    def _cost(self, pieces: FeaturePieces, window: Places, points: Places, targets: Places) -> Tensor:
         expected = points + step_toward(points, targets, pieces.size)
         x, y = np.square((window - expected[:, :, None]) / unit(pieces.size)).transpose(1, 0, 2)
         return self.PULL * self._typical[:, None, None] * like(self._typical, y[:, :, None] + x[:, None])
@@ -91,12 +91,12 @@ class SteadyTracker(NearestTracker):
 class NoTracker:
     """Trusts that every handle moved by the step that was asked for."""
 
-    def track(self, pieces: FeaturePieces, points: Points, targets: Points) -> Tracked:
+    def track(self, pieces: FeaturePieces, points: Places, targets: Places) -> Tracked:
         """See `Tracker`."""
         return Tracked(points + step_toward(points, targets, pieces.size), np.ones(len(points)))
 
 
-def make_tracker(name: TrackerName, pieces: FeaturePieces, handles: Points) -> Tracker:
+def make_tracker(name: TrackerName, pieces: FeaturePieces, handles: Places) -> Tracker:
     """Return a tracker that knows the handles (n, 2) in the picture before the drag."""
     match name:
         case "nearest":
@@ -107,18 +107,18 @@ def make_tracker(name: TrackerName, pieces: FeaturePieces, handles: Points) -> T
             return NoTracker()
 
 
-def _window(pieces: FeaturePieces, points: Points) -> Points:
+def _window(pieces: FeaturePieces, points: Places) -> Places:
     """Return the columns and rows of the lattice around each point, (n, 2, k)."""
     return points[:, :, None] + lattice(TRACKING_RADIUS * unit(pieces.size), pieces.size)
 
 
-def _read(pieces: FeaturePieces, at: Points) -> Tensor:
+def _read(pieces: FeaturePieces, at: Places) -> Tensor:
     """Return F at the lattices whose columns and rows are `at` (n, 2, k): (n, C, k, k), detached."""
     with torch.no_grad():
         return pieces.sample(*at.transpose(1, 0, 2))
 
 
-def _outside_is_infinite(distance: Tensor, pieces: FeaturePieces, window: Points) -> Tensor:
+def _outside_is_infinite(distance: Tensor, pieces: FeaturePieces, window: Places) -> Tensor:
     """Return distances (n, k, k), infinite for places outside the picture."""
     outside = (window < -0.5) | (window > pieces.size - 0.5)
     beyond = outside[:, 1, :, None] | outside[:, 0, None, :]

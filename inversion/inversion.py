@@ -27,7 +27,7 @@ from weights.perceptual import Lpips
 
 VERSION = 2
 KIND = "photodrag-inversion"
-FAR = 1.5  # times the usual loss; beyond, a face is one that the generator cannot show
+UNUSUAL = 1.5  # times the usual loss; beyond, a face is one that the generator cannot show
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -201,10 +201,11 @@ def invert(
         loss = pivot_loss = float(found.loss[i])
         if tuning.tune and completed:
             crop, its_weight = crops[i : i + 1], None if weight is None else weight[min(i, len(weight) - 1)][None]
+            objective = Objective(crop, metric, settings, its_weight)
             tuned = tune(
                 generator.network,
                 w[None],
-                Objective(crop, metric, settings, its_weight),
+                objective,
                 spread=generator.spread,
                 settings=tuning,
                 start=difference,
@@ -214,8 +215,9 @@ def invert(
                 callback=listener,
             )
             difference, steps["tune"], completed = tuned.difference, tuned.steps, tuned.completed
+            plain = objective if metric is lpips else Objective(crop, lpips, settings, its_weight)
             with torch.no_grad():
-                loss = float(Objective(crop, lpips, settings, its_weight)(tuned.images)[0])
+                loss = float(plain(tuned.images)[0])
         inversions.append(
             Inversion(
                 w=w[None],
@@ -269,7 +271,7 @@ def doubt(inversion: Inversion, generator: LoadedGenerator) -> str | None:
     usual, plain = generator.usual_loss, dataclasses.asdict(InversionSettings())
     settings = inversion.settings.get("inversion", {})
     comparable = all(settings.get(key) == plain[key] for key in ("perceptual", "pixel_weight", "focus"))
-    if usual is None or not comparable or inversion.pivot_loss <= FAR * usual:
+    if usual is None or not comparable or inversion.pivot_loss <= UNUSUAL * usual:
         return None
     larger = better(generator)
     advice = f"`--generator {larger}` shows more" if larger else "choose another with --generator"

@@ -27,14 +27,12 @@ class Tuning:
     Attributes:
         difference: tuned minus original parameters of the synthesis network, float16, by their names.
         images: (1, 3, size, size) float32, what the tuned generator shows at the pivot.
-        loss: of those, by the objective; LPIPS has the texture's part in it where there is one.
         steps: how many steps were made.
         completed: False where the callback or the clock stopped it.
     """
 
     difference: dict[str, Tensor]
     images: Tensor
-    loss: float
     steps: int
     completed: bool
 
@@ -93,8 +91,7 @@ def tune(
     with torch.no_grad():
         # What is reported is what half precision keeps.
         images = with_difference(network, difference).synthesis(pivot, dtype=dtype)
-        loss_now = float(objective(images)[0])
-    return Tuning(difference=difference, images=images, loss=loss_now, steps=steps, completed=completed)
+    return Tuning(difference=difference, images=images, steps=steps, completed=completed)
 
 
 def with_difference(network: Generator, difference: dict[str, Tensor]) -> Generator:

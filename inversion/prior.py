@@ -23,7 +23,7 @@ class PnSpace:
         """Sample w and find its principal axes."""
         random = torch.Generator("cpu").manual_seed(seed)
         z = torch.randn(SAMPLES, mapping.config.z_dim, generator=random, device="cpu").to(mapping.w_avg)
-        x = F.leaky_relu(mapping(z)[:, 0], 5.0)
+        x = F.leaky_relu(mapping.one_row(z), 5.0)
         self._mean = x.mean(dim=0)
         variance, axes = torch.linalg.eigh(torch.cov(x.T).cpu())  # which torch may not have on MPS
         self._whiten = (axes / variance.clamp(min=float(variance[-1]) * LEAST).sqrt()).to(x)

@@ -21,7 +21,9 @@ LEARNING_RATE = 0.07  # in units of the generator's spread of w
 NOISE_LEARNING_RATE = 0.02
 RAMP_UP, RAMP_DOWN = 0.05, 0.25  # shares of the steps
 WITHOUT_ENCODER = 8  # times as many steps in W
-NOISE, NOISE_END = 0.05, 0.75  # on w without an encoder: in units of the spread, until this share of the steps
+# On w without an encoder: in units of the spread, until this share of the steps. The paper's unit is the norm of
+# w - w_avg, not the root mean square of its elements, so that its noise is sqrt(w_dim) times as strong.
+NOISE, NOISE_END = 0.05, 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,13 +192,17 @@ class _Search:
         prior: Callable[[Tensor], Tensor] | None = None,
         noise: torch.Generator | None = None,
     ) -> Tensor:
-        """Return the best code on the way from `start` (N, rows, w_dim); rows is 1 or num_ws."""
+        """Return the best code on the way from `start` (N, rows, w_dim); rows is 1 or num_ws.
+
+        Where noise maps are optimised, N is 1, and they are left as they were when that code was seen.
+        """
         x = start.clone().requires_grad_()
         groups = [{"params": [x], "rate": LEARNING_RATE * self.spread}]
         if self.maps:
             groups.append({"params": list(self.maps.values()), "rate": NOISE_LEARNING_RATE})
         optimizer = torch.optim.Adam(groups)
         best, best_loss = start.clone(), torch.full((len(start),), math.inf, device=start.device)
+        best_maps = _copies(self.maps)
         plateau = _Plateau(self.patience, best_loss)
         for i in range(total):
             for group in optimizer.param_groups:
@@ -211,6 +217,8 @@ class _Search:
             better = (loss.detach() < best_loss) & ~plateau.reached
             best_loss = torch.where(better, loss.detach(), best_loss)
             best = torch.where(better[:, None, None], seen.detach(), best)
+            if self.maps and bool(better):
+                best_maps = _copies(self.maps)
             optimizer.zero_grad()
             (loss.sum() + noise_loss(self.maps) if self.maps else loss.sum()).backward()
             optimizer.step()
@@ -222,7 +230,14 @@ class _Search:
                 break
             if plateau.all_reached(best_loss):
                 break
+        with torch.no_grad():
+            for name, kept in best_maps.items():
+                self.maps[name].copy_(kept)
         return best
+
+
+def _copies(maps: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: noise.detach().clone() for name, noise in maps.items()}
 
 
 class _Plateau:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NoiseMode = Literal["const", "random", "none"]
+NoiseMode = Literal["const", "none"]
 Architecture = Literal["skip", "resnet", "orig"]
 
 SQRT2 = math.sqrt(2)
@@ -302,35 +302,26 @@ class SynthesisLayer(nn.Module):
         """Map w (N, w_dim) to factors of the input (N, in, 1, 1) and of the output (N, out, 1, 1)."""
         return modulation(self.affine(w), self.kernel(dtype).squared, dtype)
 
-    def noise(self, mode: NoiseMode, n: int, dtype: torch.dtype, random: torch.Generator | None) -> Tensor | None:
+    def noise(self, mode: NoiseMode, dtype: torch.dtype) -> Tensor | None:
         """Return the scaled noise with the gain of the activation, (1 or N, 1, H, W), or None for none.
 
         Where `functional_call` puts maps (N, 1, H, W) in the place of `noise_const`, each sample has its own: so a
-        compiled graph gets its noise from outside.
+        training, and a compiled graph, get their noise from outside.
         """
         if mode == "none":
             return None
         noise = self.noise_const.reshape(-1, 1, *self.noise_const.shape[-2:])
-        if mode == "random":
-            noise = torch.randn(n, 1, *self.noise_const.shape, generator=random, device=noise.device, dtype=noise.dtype)
         return (noise * self.noise_strength * SQRT2).to(dtype)
 
     def gained_bias(self, dtype: torch.dtype) -> Tensor:
         """Return the bias (1, out, 1, 1) with the gain of the activation."""
         return (self.bias * SQRT2).to(dtype)[None, :, None, None]
 
-    def forward(
-        self,
-        x: Tensor,
-        w: Tensor,
-        *,
-        noise_mode: NoiseMode = "const",
-        random: torch.Generator | None = None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, *, noise_mode: NoiseMode = "const") -> Tensor:
         """x (N, in, H, W), w (N, w_dim) -> (N, out, H, W), twice the size where `up`; in x's dtype."""
         kernel = self.kernel(x.dtype)
         scale, demodulation = modulation(self.affine(w), kernel.squared, x.dtype)
-        noise = self.noise(noise_mode, len(x), x.dtype, random)
+        noise = self.noise(noise_mode, x.dtype)
         taps = self.taps(x.dtype) if self.up else None
         x = convolve(x * scale, kernel.weight, taps)
         return activate(x, demodulation, self.gained_bias(x.dtype), noise, self.conv_clamp)
@@ -360,17 +351,15 @@ class Skip(nn.Module):
 
     resample_filter: Tensor
 
-    def __init__(self, n_in: int, n_out: int, config: GeneratorConfig) -> None:
+    def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
-        self.conv_clamp = config.conv_clamp
         self.weight_gain = 1 / math.sqrt(n_in)
         self.weight = nn.Parameter(_normal(n_out, n_in, 1, 1))
         self.register_buffer("resample_filter", binomial_filter())
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (N, in, H, W) -> (N, out, 2H, 2W), in x's dtype."""
-        x = _upsample(F.conv2d(x, (self.weight * self.weight_gain).to(x.dtype)), self.resample_filter)
-        return x if self.conv_clamp is None else x.clamp(-self.conv_clamp, self.conv_clamp)
+        """x (N, in, H, W) -> (N, out, 2H, 2W), in x's dtype; it is not clamped, as NVIDIA's is not."""
+        return _upsample(F.conv2d(x, (self.weight * self.weight_gain).to(x.dtype)), self.resample_filter)
 
 
 def _upsample(x: Tensor, resample_filter: Tensor) -> Tensor:
@@ -398,7 +387,7 @@ class SynthesisBlock(nn.Module):
             self.torgb = ToRGB(n_out, config)
         self.has_skip = config.architecture == "resnet" and resolution > 4
         if self.has_skip:
-            self.skip = Skip(n_in, n_out, config)
+            self.skip = Skip(n_in, n_out)
         self.register_buffer("resample_filter", binomial_filter())
 
     def upsample(self, image: Tensor) -> Tensor:
@@ -434,28 +423,20 @@ class Synthesis(nn.Module):
                 rows[f"b{r}.torgb"] = row  # which the next block's first convolution shares
         return rows
 
-    def forward(
-        self,
-        ws: Tensor,
-        *,
-        noise_mode: NoiseMode = "const",
-        dtype: torch.dtype | None = None,
-        random: torch.Generator | None = None,
-    ) -> Tensor:
+    def forward(self, ws: Tensor, *, noise_mode: NoiseMode = "const", dtype: torch.dtype | None = None) -> Tensor:
         """Render pictures.
 
         Args:
             ws: (N, num_ws, w_dim).
-            noise_mode: the fixed noise maps, fresh noise, or none.
+            noise_mode: the fixed noise maps, or none.
             dtype: of the convolutions; None for that of the parameters.
-            random: source of fresh noise.
 
         Returns:
             RGB (N, 3, size, width), about [-1, 1], in the parameters' dtype.
         """
         rows = self.rows
         image: Tensor | None = None
-        for block, x in self._walk(ws, noise_mode, dtype, random, self.config.size):
+        for block, x in self._walk(ws, noise_mode, dtype, self.config.size):
             if not block.has_rgb:
                 continue
             rgb = block.torgb(x, ws[:, rows[f"b{block.resolution}.torgb"]])
@@ -470,7 +451,6 @@ class Synthesis(nn.Module):
         *,
         noise_mode: NoiseMode = "const",
         dtype: torch.dtype | None = None,
-        random: torch.Generator | None = None,
     ) -> Tensor:
         """Return the output of the block at `resolution`, (N, C, resolution, resolution), and compute no more.
 
@@ -479,16 +459,11 @@ class Synthesis(nn.Module):
         """
         if resolution not in self.config.resolutions:
             raise ValueError(f"resolution must be one of {self.config.resolutions}, got {resolution}")
-        *_, (_, x) = self._walk(ws, noise_mode, dtype, random, resolution)
+        *_, (_, x) = self._walk(ws, noise_mode, dtype, resolution)
         return x
 
     def _walk(
-        self,
-        ws: Tensor,
-        noise_mode: NoiseMode,
-        dtype: torch.dtype | None,
-        random: torch.Generator | None,
-        last: int,
+        self, ws: Tensor, noise_mode: NoiseMode, dtype: torch.dtype | None, last: int
     ) -> Iterator[tuple[SynthesisBlock, Tensor]]:
         """Yield each block up to resolution `last` with its output."""
         rows = self.rows
@@ -498,8 +473,8 @@ class Synthesis(nn.Module):
             name = f"b{block.resolution}"
             past = block.skip(x) if block.has_skip else None
             if block.resolution > 4:
-                x = block.conv0(x, ws[:, rows[f"{name}.conv0"]], noise_mode=noise_mode, random=random)
-            x = block.conv1(x, ws[:, rows[f"{name}.conv1"]], noise_mode=noise_mode, random=random)
+                x = block.conv0(x, ws[:, rows[f"{name}.conv0"]], noise_mode=noise_mode)
+            x = block.conv1(x, ws[:, rows[f"{name}.conv1"]], noise_mode=noise_mode)
             x = x if past is None else (x + past) * math.sqrt(0.5)
             yield block, x
             if block.resolution == last:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from drag.limits import FAR, LID, clamp
-from drag.shape import shape_model
+from drag.limits import BROW, FAR, LID, clamp
+from drag.shape import Pose, shape_model
 
 MODEL = shape_model()
 FACE = MODEL.mean
@@ -23,20 +23,21 @@ def test_what_a_face_can_do_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    ("ways", "word", "pair"),
+    ("ways", "word", "pair", "gap"),
     [
-        ({"p62": (0, 0.2), "p66": (0, -0.2)}, "lips would cross", (62, 66)),
-        ({"p37": (0, 0.3)}, "eyelids would cross", (37, 41)),
-        ({"p44": (0, -0.4)}, "brow would come down", (24, 44)),
-        ({"p19": (0, 0.5)}, "brow would come down", (19, 37)),
+        ({"p62": (0, 0.2), "p66": (0, -0.2)}, "lips would cross", (62, 66), LID),
+        ({"p37": (0, 0.3)}, "eyelids would cross", (37, 41), LID),
+        ({"p44": (0, -0.4)}, "brow would come down", (24, 44), BROW),
+        ({"p19": (0, 0.5)}, "brow would come down", (19, 37), BROW),
     ],
 )
-def test_what_would_cross_meets(ways, word, pair):
+def test_what_would_cross_meets(ways, word, pair, gap):
     shift = moved(**ways)
     found, told = clamp(FACE, shift, MODEL)
     assert any(word in sentence for sentence in told)
-    above, below = (FACE + found)[list(pair), 1]
-    assert below - above >= LID - 1e-9
+    y = (FACE + found)[:, 1]
+    assert y[pair[1]] - y[pair[0]] == pytest.approx(gap)
+    assert (y[[41, 40, 47, 46]] - y[[37, 38, 43, 44]]).min() >= LID - 1e-9
     assert shift == pytest.approx(moved(**ways))  # what was given is not changed
 
 
@@ -58,3 +59,10 @@ def test_a_pair_that_was_out_of_order_may_stay_so():
     found, told = clamp(shape, moved(p48=(0.05, 0)), MODEL)
     assert told == []
     assert found[[62, 66]] == pytest.approx(0)
+
+
+@pytest.mark.parametrize(("before", "told"), [(0.4, True), (0.7, False)])
+def test_the_farthest_pose_is_told_where_it_is_the_shifts_doing(before, told):
+    shape = FACE + MODEL.turned(Pose(yaw=before, pitch=0))
+    _, sentences = clamp(shape, MODEL.turned(Pose(yaw=0.3, pitch=0)), MODEL)
+    assert any("The head is turned by 35 degrees" in sentence for sentence in sentences) is told

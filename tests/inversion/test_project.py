@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.func import functional_call
 
 from inversion.project import WITHOUT_ENCODER, Objective, project
 from inversion.settings import InversionSettings
@@ -110,6 +111,20 @@ def test_a_callback_stops_with_the_best_so_far(network, crops, lpips):
     assert (result.steps, result.completed) == (7, False)
     assert [(s.phase, s.index, s.total) for s in seen] == [("w", i, WITHOUT_ENCODER * 5) for i in range(7)]
     assert float(result.loss.mean()) <= min(s.loss for s in seen) + 1e-4
+
+
+@pytest.mark.parametrize("space", ["w", "w+"])
+def test_the_noise_maps_are_those_of_the_best_code(network, crops, lpips, space, monkeypatch):
+    monkeypatch.setattr("inversion.project.NOISE_LEARNING_RATE", 1.0)  # so that the loss is another after a step
+    told = {}
+
+    def callback(step):
+        told.setdefault(step.phase, []).append(step.loss)
+        return step.phase != space or step.index < 12
+
+    result = invert(network, crops[:1], lpips, noise="optimise", space=space, pull=0.0, callback=callback)
+    assert float(result.loss) == pytest.approx(min(told[space]), rel=1e-4)
+    assert torch.equal(functional_call(network.synthesis, result.noise, (result.w,)), result.images)
 
 
 def test_stops_on_a_plateau(network, crops, lpips):

@@ -212,6 +212,20 @@ def test_loss_that_is_no_number_stops_the_run_and_is_not_kept(faces, tmp_path):
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
 
+def test_weights_that_are_no_numbers_are_not_kept(faces, tmp_path, monkeypatch):
+    steps(faces, tmp_path, 2)
+    before, step = (tmp_path / "checkpoint.pt").read_bytes(), Trainer.step
+
+    def diverge(trainer):
+        step(trainer)
+        trainer.networks.generator.synthesis.b4.const.data[0, 0, 0] = float("nan")
+
+    monkeypatch.setattr(Trainer, "step", diverge)
+    with pytest.raises(Diverged, match="smaller learning rates"):
+        steps(faces, tmp_path, 3)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
 def test_one_process_a_run(faces, tmp_path):
     with FileLock(tmp_path / ".lock"), pytest.raises(InvalidInput, match="another process"):
         steps(faces, tmp_path, 1)

@@ -43,7 +43,7 @@ def vary(x: Tensor, size: int, random: torch.Generator, *, mirror: bool = True, 
 
 
 def shift(x: Tensor, random: torch.Generator) -> Tensor:
-    """Shift each picture (N, 3, H, W) by up to a 16th of its size, black beyond: what the discriminator sees.
+    """Shift each picture (N, 3, H, W) by up to a 16th of its size, mid-grey beyond: what the discriminator sees.
 
     It keeps the discriminator from learning few pictures by heart; colours and cut-outs kept it from learning at all.
     """

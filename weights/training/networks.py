@@ -37,6 +37,11 @@ class Networks(nn.Module):
         """Rows of W+."""
         return self.generator.config.num_ws
 
+    @property
+    def finite(self) -> bool:
+        """Whether all weights are numbers."""
+        return all(bool(value.isfinite().all()) for value in self.state_dict().values())
+
     @torch.no_grad()
     def average(self, keep: float) -> None:
         """Move the averages toward the networks as they are now; they keep the share `keep` of what they were."""

@@ -49,7 +49,7 @@ def train(
     Raises:
         InvalidInput: pictures or settings that cannot be used, or the run is going on already.
         InvalidFile: pictures or a checkpoint that cannot be read.
-        Diverged: the loss is no number any more; the last checkpoint is from before.
+        Diverged: the loss or a weight is no number any more; the last checkpoint is from before.
     """
     run.mkdir(parents=True, exist_ok=True)
     try:
@@ -80,8 +80,11 @@ def _train(
     def keep(*, sheet: bool) -> None:
         nonlocal since
         line = clock.line(since)
-        if not all(math.isfinite(value) for value in line.values()):
-            raise Diverged(f"The loss is no number any more: start again from {own} with smaller learning rates.")
+        # Weights as well, since the loss is one step behind them.
+        if not (all(math.isfinite(value) for value in line.values()) and trainer.networks.finite):
+            raise Diverged(
+                f"The loss or a weight is no number any more: start again from {own} with smaller learning rates."
+            )
         save(own, trainer.state)
         with (run / METRICS).open("a") as file:
             file.write(json.dumps(line) + "\n")
