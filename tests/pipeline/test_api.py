@@ -153,6 +153,13 @@ def test_retargeting_asks_for_something_and_for_a_face(photo, settings):
         photodrag.retarget(photo, settings=settings)
     with pytest.raises(InvalidInput, match="No preset is called 'grin'"):
         photodrag.retarget(photo, presets={"grin": 1}, settings=settings)
+    for words, message in (
+        ({"region": ["mouth"]}, r"give its photo \(--like\), too"),
+        ({"strength": 0.5}, r"give its photo \(--like\), too"),
+        ({"preset_files": ["more.toml"]}, "choose of them by name"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            photodrag.retarget(photo, points=photodrag.PointsFile(drags=()), settings=settings, **words)
     with pytest.raises(InvalidInput, match="needs a face"):
         photodrag.retarget(photo, presets={"smile": 0.5}, settings=settings)
 

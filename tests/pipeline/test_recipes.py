@@ -79,6 +79,8 @@ def test_a_recipes_drag_has_the_defaults_of_what_it_asks():
     assert recipe_from({"drag": {"steps": 7}}, name="it").drag == DragSettings(steps=7)
     assert recipe_from({"edit": {"drag": ["1,2:3,4", "chin:0%,4%"]}}, name="it").drag == DragSettings()
     assert recipe_from({"edit": {"drag": ["12:3,4", "chin:0%,4%"]}}, name="it").drag == LandmarkDragSettings()
+    assert recipe_from({"edit": {"drag": ["1,2:0%,0%", "chin:0%,4%"]}}, name="it").drag == LandmarkDragSettings()
+    assert recipe_from({"edit": {"drag": ["1,2:3,4", "chin:-0%,.0%"]}}, name="it").drag == DragSettings()
     assert recipe_from({"edit": {"points": "p.json"}}, name="it").drag == LandmarkDragSettings()
 
 

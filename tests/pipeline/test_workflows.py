@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drag.settings import DragSettings, LandmarkDragSettings
 from pipeline.cli import console
 from pipeline.cli.app import app, run
 from pipeline.photo import Photo, decode_photo, read_photo, write_photo
 from pipeline.recipes import read_recipe
 from tests.conftest import SMILE, smooth_picture
+from weights.errors import InvalidInput
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "edit.schema.json"
 ME = [sys.executable, "-c", "import photodrag; photodrag.main()"]
@@ -273,6 +275,19 @@ def test_points_of_a_picture_without_a_face(cli, photo, quickly, tmp_path):
     code, out, _ = cli("edit", photo, *words, "--dry-run", "-o", tmp_path / "c.jpg")
     assert (code, "It takes at most" in out) == (0, True)
     assert "needs a face" in cli("edit", photo, *quickly, "--preset", "smile", "-o", tmp_path / "c.jpg")[2]
+
+
+def test_anchors_in_pixels_leave_landmarks_their_defaults(cli, photo, monkeypatch):
+    seen = []
+
+    def note(pipeline, *args, **kwargs):
+        seen.append(pipeline.settings.drag)
+        raise InvalidInput("That is enough.")
+
+    monkeypatch.setattr("pipeline.edit.Pipeline.edit", note)
+    for drag in ("10,10:0%,0%", "10,10:1%,0%"):
+        assert cli("edit", photo, "--drag", "mouth-left:-8%,-6%", "--drag", drag)[0] == 2
+    assert seen == [LandmarkDragSettings(), DragSettings()]
 
 
 def test_preview_as_mp4(cli, photo, quickly, tmp_path):
