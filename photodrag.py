@@ -53,7 +53,11 @@ if TYPE_CHECKING:
     from pipeline.settings import FaceSettings as FaceSettings
     from pipeline.subject import Subject as Subject
     from weights.errors import Cancelled as Cancelled
+    from weights.errors import InvalidFile as InvalidFile
+    from weights.errors import InvalidInput as InvalidInput
+    from weights.errors import NoFace as NoFace
     from weights.errors import PhotodragError as PhotodragError
+    from weights.errors import WeightsMissing as WeightsMissing
     from weights.load import load_generator as load_generator
     from weights.store import Store as Store
 
@@ -69,7 +73,10 @@ _HOMES = {
     "EditResult": "pipeline.edit",
     "EditSettings": "pipeline.edit",
     "FaceSettings": "pipeline.settings",
+    "InvalidFile": "weights.errors",
+    "InvalidInput": "weights.errors",
     "InversionSettings": "inversion.settings",
+    "NoFace": "weights.errors",
     "Photo": "pipeline.photo",
     "PhotodragError": "weights.errors",
     "Pipeline": "pipeline.edit",
@@ -81,6 +88,7 @@ _HOMES = {
     "Store": "weights.store",
     "Subject": "pipeline.subject",
     "TuningSettings": "inversion.settings",
+    "WeightsMissing": "weights.errors",
     "composite": "pipeline.composite",
     "decode_photo": "pipeline.photo",
     "describe": "pipeline.report",

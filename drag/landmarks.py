@@ -6,6 +6,7 @@ a right angle to it.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,3 +108,9 @@ def parse_drag(text: str) -> Drag:
         )
     handle: tuple[float, float] | str = match["name"] or (float(match["x"]), float(match["y"]))
     return Drag(handle=handle, target=(float(match["tx"]), float(match["ty"])), relative=bool(match["px"]))
+
+
+def by_landmarks(drags: Sequence[Drag]) -> bool:
+    """Tell whether drags move something, anchors aside, and all of it is landmarks, not other points."""
+    moving = [drag for drag in drags if not drag.anchor]
+    return bool(moving) and all(isinstance(drag.handle, str) for drag in moving)

@@ -1,7 +1,5 @@
 """The names of face landmarks. This module imports little: the command line shows them."""
 
-from collections.abc import Sequence
-
 from weights.errors import InvalidInput
 
 NAMES: dict[str, tuple[int, ...]] = {
@@ -54,8 +52,3 @@ def numbers(name: str) -> list[int]:
     if name not in NAMES:
         raise InvalidInput(f"No landmark is called {name!r}: choose from {', '.join(NAMES)}, or a number from 0 to 67.")
     return list(NAMES[name])
-
-
-def by_landmarks(drags: Sequence[str]) -> bool:
-    """Tell whether there are drags, as they are typed, and all have landmarks for handles, not places in pixels."""
-    return bool(drags) and not any("," in drag.partition(":")[0] for drag in drags)

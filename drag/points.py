@@ -64,12 +64,11 @@ def check_points(
     if len(h) != len(t):
         raise InvalidInput(f"There are {len(h)} handles and {len(t)} targets: give each handle one target.")
     for what, points in (("handle", h), ("target", t)):
-        for x, y in points:
-            if not (-0.5 <= x <= size - 0.5 and -0.5 <= y <= size - 0.5):
-                raise InvalidInput(
-                    f"The {what} ({x:g}, {y:g}) lies outside the {size} x {size} crop around the face: "
-                    "choose a point inside."
-                )
+        for x, y in points[outside(points, size)]:
+            raise InvalidInput(
+                f"The {what} ({x:g}, {y:g}) lies outside the {size} x {size} crop around the face: "
+                "choose a point inside."
+            )
     stays = np.zeros(len(h), bool) if anchors is None else np.asarray(anchors, bool)
     if stays.shape != (len(h),):
         raise InvalidInput(f"Anchors are {len(h)} times yes or no, one a handle.")
@@ -82,6 +81,12 @@ def check_points(
     if w.shape != (len(h),) or not np.isfinite(w).all() or (w < 0).any() or not w.any():
         raise InvalidInput(f"Weights are {len(h)} numbers of at least 0, one a handle and not all 0.")
     return Points(h, t, w)
+
+
+def outside(points: NDArray[np.float64], size: int) -> NDArray[np.bool_]:
+    """Return which of points (n, 2) lie outside a picture of `size` pixels: (n,)."""
+    beyond: NDArray[np.bool_] = ~np.all((points >= -0.5) & (points <= size - 0.5), axis=1)
+    return beyond
 
 
 def _pairs(points: ArrayLike, what: str) -> NDArray[np.float64]:

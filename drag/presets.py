@@ -132,6 +132,19 @@ def parse_strength(text: str, presets: Mapping[str, Preset]) -> tuple[Preset, fl
     return presets[name], strength
 
 
+def choose_presets(texts: Sequence[str], paths: Sequence[Path]) -> tuple[tuple[Preset, float], ...]:
+    """Return the presets that texts name, each with its strength, out of the project's and those of more files.
+
+    Raises:
+        InvalidInput: as in `parse_strength` and `read_presets`; or there are files, and no preset is named.
+        InvalidFile: as in `read_presets`.
+    """
+    if paths and not texts:
+        raise InvalidInput("A file of presets says what presets there are: choose of them by name (--preset NAME).")
+    known = read_presets(paths)
+    return tuple(parse_strength(text, known) for text in texts)
+
+
 def _preset(name: str, table: Any) -> Preset:
     if not isinstance(table, dict):
         raise ValueError("a preset is a table, [name].")

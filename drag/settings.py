@@ -1,10 +1,15 @@
 """What can be set of a drag. This module imports no torch: the command line reads its defaults."""
 
-import math
+import os
+import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from math import inf
+from typing import Literal
 
+from weights.checks import check_fields
 from weights.errors import InvalidInput
 
 Region = Literal["face", "mouth", "eyes", "brows", "nose", "jaw"]
@@ -82,17 +87,21 @@ def check_settings(settings: DragSettings, resolutions: Sequence[int]) -> None:
         resolutions: of the generator's blocks.
 
     Raises:
-        InvalidInput: one of them makes no sense, or the generator has no such feature map.
+        InvalidInput: one of them makes no sense, or the generator has no such feature map, or this machine no
+            compiler.
     """
-    for name, least in (("steps", 0), ("rows", 1), ("patience", 0)):
-        if getattr(settings, name) < least:
-            raise InvalidInput(f"{name} is {least} or more, not {getattr(settings, name)}.")
-    for name in ("learning_rate", "mask_weight", "reach", "tolerance"):
-        if not 0 <= getattr(settings, name) < math.inf:
-            raise InvalidInput(f"{name.replace('_', ' ')} is a number from 0 up, not {getattr(settings, name)}.")
-    for name, known in (("space", get_args(Space)), ("tracker", get_args(TrackerName))):
-        if getattr(settings, name) not in known:
-            raise InvalidInput(f"{name} is one of {', '.join(known)}, not {getattr(settings, name)!r}.")
+    check_fields(settings, "drag", rows=(1, inf))
     if settings.feature_resolution and settings.feature_resolution not in resolutions:
         sizes = ", ".join(map(str, resolutions))
         raise InvalidInput(f"The generator has feature maps of {sizes} pixels, none of {settings.feature_resolution}.")
+    if settings.compile and not shutil.which(shlex.split(_compiler(), posix=os.name == "posix")[0]):
+        raise InvalidInput(
+            f"--compile needs a C++ compiler, and {_compiler()} is not there: install it, name another one in the "
+            "variable CXX, or leave --compile out."
+        )
+
+
+def _compiler() -> str:
+    """Return the C++ compiler that torch.compile takes."""
+    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    return os.environ.get("CXX") or usual

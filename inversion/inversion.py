@@ -43,7 +43,7 @@ class Inversion:
         pivot_loss: likewise, before the tuning: how well the generator itself shows the crop.
         steps: made in each phase: `project`, `tune`.
         completed: False where a callback or the clock stopped it.
-        settings: of the projection and of the tuning.
+        settings: of the projection and of the tuning; in files of `photodrag invert`, of all that made it.
         alignment: (2, 3) float64, maps (x, y, 1) of the crop to (x, y) of the photo; None where unknown.
         photo: the photo's path as seen from the inversion's file; empty where unknown.
         photo_sha256: of the photo's file; empty where unknown.

@@ -1,10 +1,9 @@
 """What can be set of an inversion. This module imports no torch: the command line reads its defaults."""
 
 from dataclasses import dataclass
-from math import inf
-from typing import Literal, get_args, get_type_hints
+from typing import Literal
 
-from weights.errors import InvalidInput
+from weights.checks import check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +70,5 @@ def check(inversion: InversionSettings, tuning: TuningSettings) -> None:
     Raises:
         InvalidInput: one of them does not.
     """
-    for what, settings in (("inversion", inversion), ("tuning", tuning)):
-        hints = get_type_hints(type(settings))
-        for name, value in vars(settings).items():
-            words, known = f"The {what}'s {name.replace('_', '-')}", get_args(hints[name])
-            if known and value not in known:
-                raise InvalidInput(f"{words} is {' or '.join(known)}, not {value!r}.")
-            if not known and not 0 <= value < inf:
-                raise InvalidInput(f"{words} is a number of 0 or more, not {value}.")
-    if inversion.focus > 1:
-        raise InvalidInput(f"The inversion's focus is from 0 to 1, not {inversion.focus}.")
+    check_fields(inversion, "inversion", focus=(0, 1))
+    check_fields(tuning, "tuning")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from drag.landmarks import Drag, parse_drag
 from drag.points_file import PointsFile, read_points
-from drag.presets import parse_strength, read_presets
+from drag.presets import choose_presets
 from drag.settings import Part
 from pipeline.edit import EditResult, EditSettings, Pipeline, Progress
 from pipeline.photo import Photo, read_photo
@@ -96,12 +96,12 @@ def retarget(
     if like is None and not presets and points is None:
         raise InvalidInput("There is nothing to do: give `like`, `presets` or `points`.")
     pipeline = _pipeline(pipeline, settings)
-    known = read_presets([Path(path) for path in preset_files])
+    named = [f"{name}={value}" for name, value in (presets or {}).items()]
     request = Request(
         like=read_photo(Path(like)) if isinstance(like, Path | str) else like,
         parts=tuple(region),
         strength=strength,
-        presets=tuple(parse_strength(f"{name}={value}", known) for name, value in (presets or {}).items()),
+        presets=choose_presets(named, [Path(path) for path in preset_files]),
         points=read_points(Path(points)) if isinstance(points, Path | str) else points,
         drags=tuple(_parsed(drags)),
         mask=mask,

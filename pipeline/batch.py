@@ -196,7 +196,8 @@ def _check_output(output: Path, made: set[str], settings: BatchSettings) -> None
 
 def _settings_key(recipe: Recipe, settings: BatchSettings) -> str:
     """Return a hash of all that an output depends on beside its photo."""
-    told: dict[str, Any] = {"recipe": recipe.as_dict(), "version": version("photodrag")}
+    # What files hold counts, and not where they lie.
+    told: dict[str, Any] = {"recipe": recipe.moved(lambda path: Path()).as_dict(), "version": version("photodrag")}
     told |= {"strip": settings.strip_metadata, "format": settings.format}
     told["files"] = [sha256(path) for path in recipe.files() if path.is_file()]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from weights.catalog import catalog
+from weights.catalog import catalog, lookup
 from weights.errors import WeightsMissing
 from weights.store import Store, home
 
@@ -102,7 +102,9 @@ def _weights(name: str, store: Store) -> Finding:
     try:
         whole = store.verify(name)
     except WeightsMissing:
-        return Finding(what=what, found="not fetched yet", level="note", mend="fetched when first needed, online")
+        entry = lookup(name)
+        mend = "fetched when first needed, online" if entry.sources else f"get {entry.file} yourself, and give its path"
+        return Finding(what=what, found="not fetched yet" if entry.sources else "not here", level="note", mend=mend)
     path = store.path(name)
     if whole is False:
         return Finding(what=what, found=f"{path} is damaged", level="missing", mend=f"remove {path}")

@@ -28,7 +28,7 @@ from pipeline.composite import Patch, composite
 from pipeline.faces import Detector, choose_face, find_faces, make_detector
 from pipeline.photo import Photo, read_photo
 from pipeline.plan import Mask, Plan, Planner
-from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings
+from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings, check
 from pipeline.subject import Aligned, Subject
 from pipeline.tensors import Crop, to_tensor
 from weights.compute import resolve_device, resolve_dtype
@@ -123,9 +123,10 @@ class Pipeline:
             cache: of inversions; None for none.
 
         Raises:
-            InvalidInput: a device or dtype that this machine does not have.
+            InvalidInput: settings that make no sense, or a device or dtype that this machine does not have.
         """
         self.settings = settings or EditSettings()
+        check(self.settings.faces, self.settings.composite, self.settings.compute)
         self.store = store or Store()
         self.cache = cache
         self.device = resolve_device(self.settings.compute.device)
@@ -182,6 +183,8 @@ class Pipeline:
         # 1. Find the face and cut it out in the generator's frame; make sure of the points before the work.
         with _timed(seconds, "align"):
             aligned = photo if isinstance(photo, Aligned) else self.align(photo)
+            if isinstance(aligned, Subject):
+                check_generator(aligned.inversion, self.generator, name="The subject")
             plan = _planned(drags, aligned).masked(mask)
             points = aligned.points(list(plan.drags))
             allowed = None if plan.allowed is None else aligned.mask(plan.allowed, plan.drags)

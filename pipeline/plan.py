@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from drag.landmarks import Drag
+from drag.landmarks import Drag, by_landmarks
 from drag.names import numbers
 from drag.points_file import PointsFile
 from drag.settings import DragSettings, Region, drag_defaults
@@ -39,7 +39,7 @@ class Plan:
     def of(cls, drags: Sequence[Drag]) -> "Plan":
         """Return the plan of some drags: landmarks move within their parts of the face, other points anywhere."""
         regions = parts_of(drags)
-        return cls(drags=tuple(drags), regions=regions, settings=drag_defaults(landmarks=bool(regions)))
+        return cls(drags=tuple(drags), regions=regions, settings=drag_defaults(landmarks=by_landmarks(drags)))
 
     @property
     def points(self) -> PointsFile:
@@ -62,11 +62,9 @@ class Plan:
 
 def parts_of(drags: Sequence[Drag]) -> tuple[Region, ...]:
     """Return the parts of the face that drags move: those of their landmarks; none where another point moves."""
-    moved = set[int]()
-    for handle in (drag.handle for drag in drags if not drag.anchor):
-        if not isinstance(handle, str):
-            return ()
-        moved.update(numbers(handle))
+    if not by_landmarks(drags):
+        return ()
+    moved = {number for drag in drags if not drag.anchor for number in numbers(str(drag.handle))}
     return tuple(part for part, landmarks in PARTS.items() if moved & set(landmarks))
 
 

@@ -174,7 +174,11 @@ def _checked(value: Any, hint: Any, what: str) -> Any:
 
 
 def format_recipe(recipe: Recipe) -> str:
-    """Return a recipe as TOML."""
+    """Return a recipe as TOML.
+
+    Raises:
+        InvalidInput: it names a file by what is no UTF-8.
+    """
     lines = [HEAD]
     for table, values in recipe.as_dict().items():
         lines += [f"[{table}]", *(f"{key} = {_value(value)}" for key, value in values.items()), ""]
@@ -183,17 +187,33 @@ def format_recipe(recipe: Recipe) -> str:
 
 def _value(value: object) -> str:
     """Return a value as TOML, whose strings, lists and numbers are those of JSON here."""
-    return json.dumps(value, ensure_ascii=False) if not isinstance(value, float) else repr(value)
+    if isinstance(value, float):
+        return repr(value)
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # which JSON takes as it is
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{value!r} is no UTF-8, which recipes are: rename the file, or save no recipe.") from error
+    return text
+
+
+def as_written(recipe: Recipe) -> str:
+    """Return a recipe as TOML with its files' paths made absolute, so that it can be moved.
+
+    Raises:
+        InvalidInput: as in `format_recipe`.
+    """
+    return format_recipe(recipe.moved(Path.resolve))
 
 
 def write_recipe(recipe: Recipe, path: Path, *, overwrite: bool = False) -> None:
-    """Write a recipe; its files' paths are made absolute, so that it can be moved.
+    """Write a recipe as `as_written` returns it.
 
     Raises:
-        InvalidInput: the file exists and `overwrite` is false.
+        InvalidInput: the file exists and `overwrite` is false; or as in `format_recipe`.
     """
     if path.exists() and not overwrite:
         raise InvalidInput(f"{path} exists: give another path, or --overwrite.")
-    recipe = recipe.moved(Path.resolve)
+    text = as_written(recipe)
     with replacing(path) as temporary:
-        temporary.write_text(format_recipe(recipe), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
-from drag.names import by_landmarks
 from drag.settings import Part, Region
 from weights.errors import InvalidInput
 
@@ -51,8 +50,18 @@ class EditRequest:
 
     @property
     def landmarks(self) -> bool:
-        """Whether landmarks are dragged, not points typed in pixels alone: it tells which defaults the drag has."""
-        return bool(self.points or self.like or self.preset) or by_landmarks(self.drag)
+        """Whether landmarks are dragged, not points typed in pixels: it tells which defaults the drag has.
+
+        Raises:
+            InvalidInput: a drag is none.
+        """
+        if self.points or self.like or self.preset:
+            return True
+        if not self.drag:
+            return False
+        from drag.landmarks import by_landmarks, parse_drag
+
+        return by_landmarks([parse_drag(text) for text in self.drag])
 
     def read(self) -> "Request":
         """Return the request with its files read: what `pipeline.retarget.plan` makes plans of.
@@ -63,25 +72,19 @@ class EditRequest:
         """
         from drag.landmarks import parse_drag
         from drag.points_file import read_points
-        from drag.presets import parse_strength, read_presets
+        from drag.presets import choose_presets
         from pipeline.photo import read_photo
-        from pipeline.retarget import Request, check_strength
+        from pipeline.retarget import Request
 
         if not (self.drag or self.points or self.like or self.preset):
             raise InvalidInput(
                 "There is nothing to drag: give at least one --drag HANDLE:TARGET, or else give --like OTHER, "
                 "--preset NAME=STRENGTH, or --points FILE."
             )
-        if self.like is None and (self.region or self.strength != 1):
-            raise InvalidInput("--region and --strength say what is taken of --like OTHER: give that photo, too.")
-        if self.presets and not self.preset:
-            raise InvalidInput("--presets FILE says what presets there are: choose of them with --preset NAME.")
-        check_strength(self.strength)
-        known = read_presets(self.presets)
         return Request(
+            presets=choose_presets(self.preset, self.presets),
             drags=tuple(parse_drag(text) for text in self.drag),
             points=read_points(self.points) if self.points else None,
-            presets=tuple(parse_strength(text, known) for text in self.preset),
             like=read_photo(self.like) if self.like else None,
             parts=self.region,
             strength=self.strength,

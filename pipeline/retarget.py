@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drag.handles import choose, texture_weights, to_drags
-from drag.landmarks import Drag, Landmarks, face_axes
+from drag.landmarks import Drag, Landmarks, by_landmarks, face_axes
 from drag.limits import clamp
 from drag.names import numbers
 from drag.points_file import PointsFile
@@ -48,11 +48,24 @@ class Request:
     drags: tuple[Drag, ...] = ()
     mask: Mask | None = None
 
+    def __post_init__(self) -> None:
+        """Make sure of what is taken of another face's expression.
+
+        Raises:
+            InvalidInput: its strength is not from 0 to 1.5; or a part or a strength is said of none.
+        """
+        if not 0 <= self.strength <= 1.5:
+            raise InvalidInput(f"A strength of {self.strength:g} cannot be: choose one from 0 to 1.5.")
+        if self.like is None and (self.parts or self.strength != 1):
+            raise InvalidInput(
+                "A region and a strength say what is taken of another face's expression: give its photo (--like), too."
+            )
+
     @property
     def settings(self) -> DragSettings:
         """The defaults that its drag has."""
         retargeting = self.points is not None or self.like is not None or bool(self.presets)
-        return drag_defaults(landmarks=retargeting or bool(parts_of(self.drags)))
+        return drag_defaults(landmarks=retargeting or by_landmarks(self.drags))
 
     def seen(self, detector: Callable[[], Detector]) -> "Request":
         """Return the request with the landmarks of the photo whose expression is taken, where there is one.
@@ -129,7 +142,6 @@ def _expressed(
     """Return the drags of another's expression and of presets, the regions, whether all may change, and notes."""
     if aligned.face is None:
         raise InvalidInput("Retargeting needs a face, which this generator's pictures have not: drag points instead.")
-    check_strength(request.strength)
     landmarks = aligned.face.landmarks
     shape = to_shape(landmarks)
     # 1. How far each landmark is to go, and within which regions.
@@ -155,16 +167,6 @@ def _expressed(
     anchors = [k for k in anchors if shown[k]] if handles else []
     drags = to_drags([k for k in handles if shown[k]], shift, weights)
     return drags + to_drags(anchors, np.zeros((68, 2)), weights), regions, whole, notes + cut
-
-
-def check_strength(strength: float) -> None:
-    """Check the strength of another face's expression.
-
-    Raises:
-        InvalidInput: it is not from 0 to 1.5.
-    """
-    if not 0 <= strength <= 1.5:
-        raise InvalidInput(f"A strength of {strength:g} cannot be: choose one from 0 to 1.5.")
 
 
 def landmarks_of(photo: Photo, detector: Detector) -> Landmarks:

@@ -1,7 +1,10 @@
 """What can be set of the pipeline's own stages. This module imports neither torch nor numpy."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
+
+from weights.checks import check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,7 @@ class CompositeSettings:
     Attributes:
         composite: detail carries the photo's own detail along what moved; paste puts the generator's crop into
             the photo as it is; crop gives the edited crop alone.
-        feather: width of the soft edge of what changes, in percent of the crop.
+        feather: width of the soft edge of what changes, in percent of the crop, 50 at most.
         match_grain: give what the generator made the photo's grain.
     """
 
@@ -54,3 +57,14 @@ class ComputeSettings:
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0
+
+
+def check(faces: FaceSettings, composite: CompositeSettings, compute: ComputeSettings) -> None:
+    """Make sure that the settings make sense by themselves.
+
+    Raises:
+        InvalidInput: one of them does not.
+    """
+    check_fields(faces, "edit", face=(1, inf))
+    check_fields(composite, "edit", feather=(0, 50))
+    check_fields(compute, "edit", seed=(0, 2**64 - 1))

@@ -57,21 +57,20 @@ def check_stages(folder: Path, *, overwrite: bool) -> None:
         raise InvalidInput(f"{folder} holds something: give another folder for the stages, or --overwrite.")
 
 
-def write_stages(folder: Path, result: EditResult, *, overwrite: bool = False) -> Path:
+def write_stages(folder: Path, result: EditResult) -> Path:
     """Write crop, reconstruction, edited crop, masks and the drag as PNG and WebP, and index.html beside them.
 
     Args:
-        folder: where to; it is made.
+        folder: where to; it is made, and pictures of these names in it are replaced.
         result: of the edit.
-        overwrite: replace pictures that are there.
 
     Returns:
         The page.
 
     Raises:
-        InvalidInput: as in `check_stages`.
+        InvalidInput: as in `check_folder`.
     """
-    check_stages(folder, overwrite=overwrite)
+    check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures(result).items():
         grey = picture.ndim == 2

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from drag.landmarks import Drag
 from drag.names import numbers
-from drag.points import Points, check_mask, check_points
+from drag.points import Points, check_mask, check_points, outside
 from drag.regions import region_mask
 from drag.settings import Region
 from inversion.inversion import Inversion
@@ -47,15 +47,29 @@ class Aligned:
         if not drags:
             raise InvalidInput("There are no points to drag: give at least one handle and its target.")
         landmarks = self.face.landmarks if self.face else None
-        handles, targets = zip(*(drag.resolve(landmarks) for drag in drags), strict=True)
-        to_crop = self.alignment.to_crop
+        size = self.alignment.size
+        handles, targets = (
+            self.alignment.to_crop(np.array(ends))
+            for ends in zip(*(drag.resolve(landmarks) for drag in drags), strict=True)
+        )
+        for end, points in (("begins", handles), ("ends", targets)):
+            for i in np.flatnonzero(outside(points, size)):
+                raise InvalidInput(
+                    f"The drag {drags[i]} {end} outside the crop, which {self._place()}: choose a point inside."
+                )
         return check_points(
-            to_crop(np.array(handles)),
-            to_crop(np.array(targets)),
-            size=self.alignment.size,
+            handles,
+            targets,
+            size=size,
             weights=[drag.weight for drag in drags],
             anchors=[drag.anchor for drag in drags],
         )
+
+    def _place(self) -> str:
+        """Say where the crop lies in the photo, by two of its corners."""
+        size = self.alignment.size
+        (x0, y0), (x1, y1) = self.alignment.to_photo(np.array([[-0.5, -0.5], [size - 0.5, size - 0.5]]))
+        return f"reaches from {x0:.0f},{y0:.0f} to {x1:.0f},{y1:.0f} of the photo"
 
     def mask(
         self, mask: NDArray[np.float32] | Region | tuple[Region, ...], drags: Sequence[Drag] = ()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from weights.errors import WeightsMissing
+from weights.errors import InvalidInput, WeightsMissing
 
 EMBEDDED = "faces-128"  # the generator that needs no fetching, and so is no entry
 
@@ -86,7 +86,10 @@ def lookup(name: str) -> Entry:
 
     Raises:
         WeightsMissing: there is none.
+        InvalidInput: it is the embedded generator, which is no entry.
     """
+    if name == EMBEDDED:
+        raise InvalidInput(f"{EMBEDDED} comes with Photodrag: there is nothing to fetch, to verify or to remove.")
     try:
         return catalog()[name]
     except KeyError:

@@ -4,6 +4,7 @@
 6 the edit fell short · 130 interrupted
 """
 
+import os
 import signal
 import sys
 from importlib.metadata import version
@@ -89,6 +90,7 @@ def run(arguments: list[str]) -> int:
     """Run one command and return the exit code."""
     try:
         code = app.meta(arguments, result_action="return_value", exit_on_error=False, print_error=True)
+        sys.stdout.flush()
     except CycloptsError:  # which has been printed
         return InvalidInput.exit_code
     except PhotodragError as error:
@@ -113,4 +115,9 @@ def main() -> None:
         sys.exit(TERMINATED)  # as an exception, so that temporary files are removed
 
     signal.signal(signal.SIGTERM, end)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:  # which `run` has said; Python's own try at the end would make another exit code of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

@@ -92,9 +92,11 @@ def _check_recipe(path: Path, recipe: Recipe, folder: Path, output: Path, option
     """Make sure that the recipe can be written, and replaces nothing that the batch reads or writes."""
     from pipeline.batch import output_names
     from pipeline.manifest import NAME
+    from pipeline.recipes import as_written
     from weights.outputs import check_apart, check_place
 
     names = output_names(folder, output, options.format and options.format.upper())
     read = [*recipe.files(), *(folder / name for name in names), *([options.recipe] if options.recipe else [])]
     check_apart([output / NAME, *(output / to for to in names.values()), path], read)
     check_place(path, overwrite=options.overwrite)
+    as_written(recipe)

@@ -51,7 +51,7 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError):  # of a full disk, where the log may go to
-            notice(record.getMessage())
+            notice(record.getMessage(), level="warning")
 
 
 class _Log(logging.Handler):
@@ -79,12 +79,12 @@ def error(message: str) -> None:
         stderr.print(f"[bold red]photodrag:[/] {escape(message)}", soft_wrap=True)
 
 
-def notice(message: str) -> None:
-    """Say something that is no error and no result."""
+def notice(message: str, *, level: str = "info") -> None:
+    """Say something that is no error and no result; `level` is what --log-json calls it."""
     if _Voice.quiet:
         return
     if _Voice.log_json:
-        _line("info", message)
+        _line(level, message)
     else:
         stderr.print(escape(message), soft_wrap=True)
 

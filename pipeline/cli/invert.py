@@ -1,6 +1,7 @@
 """`photodrag invert` and `photodrag cache`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +15,9 @@ from pipeline.cli.options import PlainInversionOptions as InversionOptions
 from pipeline.settings import ComputeSettings, FaceSettings
 
 if TYPE_CHECKING:
-    from pipeline.edit import Pipeline
+    from pipeline.edit import EditSettings, Pipeline
     from pipeline.subject import Aligned, Subject
+    from weights.load import LoadedGenerator
 
 INTERRUPTED = 130
 
@@ -36,8 +38,8 @@ def invert(
 ) -> int:
     """Find the codes that show photos' faces, and keep them in files that `photodrag edit` takes.
 
-    Ctrl-C, or the end of --time-limit, keeps the best so far. Of several photos, one that fails does not stop the
-    others; the exit code is 5 then.
+    Ctrl-C, or the end of --time-limit, keeps the best so far. The same command again leaves what is done as it is, and
+    makes anew what was stopped. Of several photos, one that fails does not stop the others; the exit code is 5 then.
 
     Parameters
     ----------
@@ -61,47 +63,51 @@ def invert(
     """
     from pipeline.cache import InversionCache
     from pipeline.edit import EditSettings, Pipeline
-    from pipeline.inversions import write_for_photo
+    from pipeline.inversions import tables, write_for_photo
     from weights.errors import InvalidInput
 
     if together < 1:
         raise InvalidInput(f"{together} photos cannot be inverted together: give 1 or more.")
-    targets = _targets(photos, output, generator=Path(compute.generator), overwrite=overwrite)
+    targets = _targets(photos, output, generator=Path(compute.generator))
     settings = EditSettings(faces=faces, inversion=inversion, tuning=tuning, compute=compute)
     with console.bars() as bars, console.interruptions() as interrupted:
         store = console.store(bars, offline=offline, accept_license=accept_license)
         pipeline = Pipeline(settings, store=store, cache=None if no_cache else InversionCache())
-        _ = pipeline.generator  # loaded now: what suits no photo is said once, and not of each
+        # The generator is loaded now: what suits no photo is said once, and not of each.
+        order, done = _left(targets, settings, pipeline.generator, overwrite=overwrite), 0
 
         def progress(stage: str, done: int, total: int, words: str) -> bool:
             bars.stage(stage, done, total, words)
             return not interrupted()
 
         one_by_one = inversion.noise == "optimise" or inversion.time_limit > 0  # a batch has one deadline
-        step, order, done = 1 if one_by_one else together, list(targets), 0
+        step = 1 if one_by_one else together
         for some in (order[i : i + step] for i in range(0, len(order), step)):
             if interrupted():
                 break
-            aligned = _aligned(pipeline, some, alone=len(order) == 1)
+            aligned = _aligned(pipeline, some, alone=len(targets) == 1)
+            if interrupted():
+                break
             subjects = pipeline.invert_all(list(aligned.values()), progress=progress)
             for photo, subject in zip(aligned, subjects, strict=True):
-                write_for_photo(subject.inversion, targets[photo], photo)
+                write_for_photo(replace(subject.inversion, settings=tables(settings)), targets[photo], photo)
                 _tell(subject, photo, targets[photo], json=json)
             done += len(aligned)
     if interrupted():
+        console.notice("Interrupted: the same command goes on with what is left.")
         return INTERRUPTED
     return SOME_FAILED if done < len(order) else 0
 
 
-def _targets(photos: Sequence[Path], output: Path | None, *, generator: Path, overwrite: bool) -> dict[Path, Path]:
-    """Return where each photo's inversion goes, having made sure that it can.
+def _targets(photos: Sequence[Path], output: Path | None, *, generator: Path) -> dict[Path, Path]:
+    """Return where each photo's inversion goes, having made sure that it replaces nothing that is read.
 
     Raises:
-        InvalidInput: it cannot, or a photo is not there.
+        InvalidInput: it would, or a photo is not there.
     """
     from pipeline.photo import check_photo
     from weights.errors import InvalidInput
-    from weights.outputs import check_apart, check_place
+    from weights.outputs import check_apart
 
     if not photos:
         raise InvalidInput("There is no photo to invert: give at least one.")
@@ -113,9 +119,29 @@ def _targets(photos: Sequence[Path], output: Path | None, *, generator: Path, ov
     if len(set(targets.values())) < len(targets):
         raise InvalidInput("Two photos would have the same inversion file: invert them one by one, each with -o.")
     check_apart(targets.values(), [*photos, generator])
-    for target in targets.values():
-        check_place(target, overwrite=overwrite)
     return targets
+
+
+def _left(
+    targets: Mapping[Path, Path], settings: "EditSettings", generator: "LoadedGenerator", *, overwrite: bool
+) -> list[Path]:
+    """Return the photos that are to be inverted: all whose own inversion is not there yet, or was stopped.
+
+    Raises:
+        InvalidInput: something else is there and `overwrite` is false, or nothing may be written there.
+    """
+    from pipeline.inversions import made_before
+    from weights.outputs import check_place
+
+    left = []
+    for photo, target in targets.items():
+        before = None if overwrite else made_before(target, photo, settings, generator)
+        if before and before.completed:
+            console.notice(f"{target} was made before, by the same settings: it is left as it is.")
+            continue
+        check_place(target, overwrite=overwrite or before is not None)
+        left.append(photo)
+    return left
 
 
 def _aligned(pipeline: "Pipeline", photos: Sequence[Path], *, alone: bool) -> "dict[Path, Aligned]":

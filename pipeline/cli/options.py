@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from cyclopts import App, ArgumentCollection, Group, Parameter, Token
 
-from drag.names import by_landmarks
 from drag.settings import DragSettings, LandmarkDragSettings
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.recipes import Recipe, read_tables, recipe_from
@@ -154,10 +153,12 @@ def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
     if chosen is not None:
         path = chosen.tokens[-1].value
         _fill(arguments, read_tables(Path(path)), source=path)
-    given = {argument.keys: [token.value for token in argument.tokens] for argument in arguments if argument.tokens}
-    if given.keys() & {("edit", key) for key in ("points", "like", "preset")} or by_landmarks(
-        given.get(("edit", "drag"), [])
-    ):
+    asked: dict[str, Any] = {
+        argument.keys[1]: tuple(token.value for token in argument.tokens)
+        for argument in arguments
+        if argument.tokens and argument.keys[:1] == ("edit",)
+    }
+    if EditRequest(**asked).landmarks:
         values = {f.name: getattr(LandmarkDragSettings(), f.name) for f in fields(LandmarkDragSettings)}
         _fill(arguments, {"drag": values}, source="landmarks")
 

@@ -1,5 +1,6 @@
 """The edit of one photo, which `photodrag edit` and `photodrag retarget` both make."""
 
+import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pipeline.cli.options import PhotoOptions, as_recipe
 from pipeline.recipes import Recipe
 
 if TYPE_CHECKING:
+    from inversion.inversion import Inversion
     from pipeline.photo import Photo
     from pipeline.plan import Plan
     from pipeline.subject import Aligned
@@ -35,10 +37,11 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
     from pipeline.inversions import is_inversion, read_with_photo
     from pipeline.photo import check_photo, check_size, encode_photo, write_photo
     from pipeline.preview import write_preview
-    from pipeline.recipes import write_recipe
+    from pipeline.recipes import as_written, write_recipe
     from pipeline.report import describe, summary
     from pipeline.retarget import plan
     from pipeline.stages import write_stages
+    from weights.errors import InvalidInput
 
     # 1. Make sure that all can be read and written, before the work.
     inverted, given = None, photo
@@ -48,8 +51,19 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
         check_photo(photo)
     overwrite, format_ = options.overwrite, options.format and options.format.upper()
     recipe = as_recipe(asked)
-    target = find_target(photo, options)
-    check_outputs(target, options, inputs=[photo, given, *recipe.files()])
+    if inverted:
+        recipe = _of_inversion(inverted, recipe, name=str(given))
+    if options.save_recipe:
+        as_written(recipe)
+    target, read = find_target(photo, options), [photo, given, *recipe.files()]
+    try:
+        check_outputs(target, options, inputs=read)
+    except InvalidInput as error:
+        if not options.dry_run:
+            raise
+        # What exists is in the way of the edit alone.
+        check_outputs(target, dataclasses.replace(options, overwrite=True), inputs=read)
+        console.notice(str(error))
     request = recipe.edit.read()
     source = read_source(photo)
     if recipe.composite.composite != "crop":
@@ -62,10 +76,11 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
         if options.dry_run:
             estimated = estimate(recipe.settings(), source, request, store=store, inversion=inverted)
             told = {"photo": str(photo), "output": str(target), "seconds": estimated.seconds}
+            say = console.notice if target == STREAM else console.result  # stdout is the photo's
             if options.json:
                 console.result_json(told | {"memory": estimated.memory})
             else:
-                console.result(f"{photo} -> {target}\n{in_words(estimated)}")
+                say(f"{photo} -> {target}\n{in_words(estimated)}")
             return 0
         pipeline = Pipeline(recipe.settings(), store=store, cache=None if options.no_cache else InversionCache())
         seen = request.seen(lambda: pipeline.detector)
@@ -89,7 +104,7 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
     if options.preview:
         write_preview(options.preview, result.drag, result.subject.render)
     if options.save_stages:
-        write_stages(options.save_stages, result, overwrite=overwrite)
+        write_stages(options.save_stages, result)
     if options.save_points:
         result.plan.points.write(options.save_points)
     if options.save_recipe:
@@ -104,6 +119,20 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
             console.result(str(target))
         console.notice(summary(result))
     return exit_code(described)
+
+
+def _of_inversion(inverted: "Inversion", recipe: Recipe, *, name: str) -> Recipe:
+    """Return a recipe with the settings of an inversion that was made before; say what of it does nothing."""
+    from pipeline.inversions import with_own_settings
+
+    recipe, other = with_own_settings(inverted, recipe, name=name)
+    if other:
+        console.notice(
+            f"{name} was made by other settings ({', '.join(other)}), which stay: invert anew to change them."
+        )
+    if not inverted.completed:
+        console.notice(f"{name} was stopped before it was done: for a better likeness, invert the photo anew.")
+    return recipe
 
 
 def exit_code(*told: Mapping[str, Any]) -> int:

@@ -1,6 +1,7 @@
 """The engine against the literal drag, and what a drag promises."""
 
 import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from drag.editor import _View, drag
 from drag.features import FeatureNetwork, FeaturePieces, default_resolution
 from drag.points import check_points
-from drag.settings import DragSettings
+from drag.settings import DragSettings, check_settings
 from drag.supervision import motion_supervision_loss
 from drag.tracking import NearestTracker, make_tracker
 from tests.conftest import tiny_generator, tiny_ws
@@ -285,12 +286,12 @@ def test_an_anchor_pulls_back_what_strayed():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"steps": -1}, "steps is 0 or more"),
-        ({"rows": 0}, "rows is 1 or more"),
-        ({"learning_rate": float("nan")}, "learning rate is a number from 0 up"),
-        ({"mask_weight": -1.0}, "mask weight is a number from 0 up"),
-        ({"tracker": "patch"}, "one of nearest, steady, none"),
-        ({"space": "x"}, "one of w, w+"),
+        ({"steps": -1}, "The drag's steps is a number of 0 or more, not -1"),
+        ({"rows": 0}, "rows is a number of 1 or more"),
+        ({"learning_rate": float("nan")}, "learning-rate is a number of 0 or more, not nan"),
+        ({"mask_weight": -1.0}, "mask-weight is a number of 0 or more"),
+        ({"tracker": "patch"}, "tracker is nearest or steady or none, not 'patch'"),
+        ({"space": "x"}, "space is w or w+, not 'x'"),
         ({"feature_resolution": 20}, "none of 20"),
         ({"feature_resolution": 128}, "none of 128"),
     ],
@@ -299,6 +300,19 @@ def test_settings_that_make_no_sense_are_refused(settings, said):
     network, w, points, settings = easy(**settings)
     with pytest.raises(InvalidInput, match=re.escape(said)):
         drag(network, w, points, spread=1.0, settings=settings)
+
+
+def test_a_compiler_that_is_missing_is_told_before_the_work(monkeypatch):
+    settings = DragSettings(compile=True)
+    monkeypatch.setenv("CXX", f"{sys.executable} -v")
+    check_settings(settings, [64])
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InvalidInput, match="needs a C\\+\\+ compiler, and no-such-compiler is not there"):
+        check_settings(settings, [64])
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InvalidInput, match="or leave --compile out"):
+        check_settings(settings, [64])
 
 
 class NoDoubles(TorchFunctionMode):

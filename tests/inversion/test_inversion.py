@@ -239,7 +239,7 @@ def test_a_batch_is_tuned_one_by_one(generator, crop, lpips):
         ({"steps": -1}, {}, "inversion's steps is a number of 0 or more, not -1"),
         ({"pixel_weight": math.nan}, {}, "inversion's pixel-weight is a number of 0 or more, not nan"),
         ({"time_limit": math.inf}, {}, "inversion's time-limit is a number of 0 or more, not inf"),
-        ({"focus": 1.5}, {}, "inversion's focus is from 0 to 1, not 1.5"),
+        ({"focus": 1.5}, {}, "inversion's focus is a number from 0 to 1, not 1.5"),
         ({"space": "z"}, {}, "inversion's space is w or w\\+, not 'z'"),
         ({"prior": None}, {}, "inversion's prior is w or pn or none, not None"),
         ({}, {"learning_rate": -0.1}, "tuning's learning-rate is a number of 0 or more, not -0.1"),

@@ -2,6 +2,7 @@
 
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from inversion.settings import InversionSettings, TuningSettings
 from pipeline.edit import EditSettings, Pipeline
 from pipeline.faces import make_detector
 from pipeline.photo import Photo, write_photo
-from pipeline.settings import ComputeSettings, FaceSettings
-from tests.conftest import smooth_picture
-from weights.errors import Cancelled, InvalidInput
+from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings
+from tests.conftest import smooth_picture, tiny_generator
+from weights.errors import Cancelled, InvalidFile, InvalidInput
+from weights.formats import native
 
 DOC = Path(__file__).parents[2] / "docs" / "python.md"
 FEW = {
@@ -89,6 +91,25 @@ def test_strings_paths_and_subjects(tmp_path, photo, settings):
     assert results[-1].subject is subject
 
 
+def test_a_subject_of_another_generator(tmp_path, photo, settings):
+    native.write(tmp_path / "other.safetensors", tiny_generator(seed=1).state_dict(), {"frame": "center"})
+    other = replace(settings, compute=ComputeSettings(generator=str(tmp_path / "other.safetensors")))
+    subject = photodrag.invert(photo, settings=other)
+    with pytest.raises(InvalidFile, match="The subject was made for the generator 'other', not for 'tiny'"):
+        photodrag.edit(subject, ["30,30:36,30"], settings=settings)
+
+
+def test_settings_are_checked_before_the_work():
+    for settings, words in (
+        (EditSettings(composite=CompositeSettings(feather=float("nan"))), "feather is a number from 0 to 50, not nan"),
+        (EditSettings(composite=CompositeSettings(composite="glue")), "composite is detail or paste or crop"),
+        (EditSettings(faces=FaceSettings(corrections=-1)), "corrections is a number of 0 or more, not -1"),
+        (EditSettings(compute=ComputeSettings(frame="portrait")), "frame is ffhq or center, not 'portrait'"),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            Pipeline(settings)
+
+
 def test_progress_stops_a_stage_and_cancel_the_edit(photo, settings):
     steps = []
 
@@ -113,6 +134,13 @@ def test_progress_stops_a_stage_and_cancel_the_edit(photo, settings):
         photodrag.invert(photo, settings=settings, cancel=lambda: True)
 
 
+def test_the_errors_that_the_docs_name_are_there():
+    named = re.findall(r"`(?:photodrag\.)?([A-Z]\w+)`", DOC.read_text().split("## Errors")[1])
+    assert {"InvalidInput", "NoFace", "WeightsMissing", "InvalidFile", "Cancelled"} <= set(named)
+    for name in set(named) - {"Pipeline"}:
+        assert issubclass(getattr(photodrag, name), photodrag.PhotodragError)
+
+
 def test_settings_of_two_kinds(photo, settings):
     with pytest.raises(InvalidInput, match="give one of the two"):
         photodrag.edit(photo, ["1,1:2,2"], settings=settings, pipeline=Pipeline(settings))
@@ -125,6 +153,13 @@ def test_retargeting_asks_for_something_and_for_a_face(photo, settings):
         photodrag.retarget(photo, settings=settings)
     with pytest.raises(InvalidInput, match="No preset is called 'grin'"):
         photodrag.retarget(photo, presets={"grin": 1}, settings=settings)
+    for words, message in (
+        ({"region": ["mouth"]}, r"give its photo \(--like\), too"),
+        ({"strength": 0.5}, r"give its photo \(--like\), too"),
+        ({"preset_files": ["more.toml"]}, "choose of them by name"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            photodrag.retarget(photo, points=photodrag.PointsFile(drags=()), settings=settings, **words)
     with pytest.raises(InvalidInput, match="needs a face"):
         photodrag.retarget(photo, presets={"smile": 0.5}, settings=settings)
 

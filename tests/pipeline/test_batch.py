@@ -142,6 +142,20 @@ def test_what_is_done_again_and_what_is_not(tmp_path, recipe):
     assert len(run_batch(source, target, recipe, BatchSettings(strip_metadata=True)).done) == 4
 
 
+def test_files_count_by_what_they_hold_and_not_by_where_they_lie(tmp_path, recipe, tiny_file):
+    source, target, masks = make_folder(tmp_path / "in", 1), tmp_path / "out", (tmp_path / "a.png", tmp_path / "b.png")
+    Image.new("L", (50, 40), 255).save(masks[0])
+    shutil.copy(masks[0], masks[1])
+    generator = tmp_path / "." / "copy.safetensors"
+    shutil.copy(tiny_file, generator)
+    edits = [replace(recipe.edit, mask=str(mask)) for mask in masks]
+    other = replace(recipe, edit=edits[1], compute=ComputeSettings(generator=str(generator)))
+    run_batch(source, target, replace(recipe, edit=edits[0]))
+    assert plan(source, target, other, BatchSettings())[0] == []
+    Image.new("L", (50, 40), 128).save(masks[1])
+    assert len(plan(source, target, other, BatchSettings())[0]) == 1
+
+
 def test_a_recipe_file_does_what_its_options_do(tmp_path, recipe, capsys):
     source, target = make_folder(tmp_path / "in", 2), tmp_path / "out"
     write_recipe(recipe, tmp_path / "r.toml")

@@ -36,6 +36,9 @@ def test_weights_that_are_not_there_and_such_as_are_damaged(empty):
     found = by_name(doctor.examine(store=Store(offline=True)))
     weights = found["weights lpips-alex"]
     assert (weights.level, weights.found) == ("note", "not fetched yet")
+    own = found["weights ffhq-1024-rosinality"]  # which nobody has put where it could be fetched
+    assert (own.level, own.found) == ("note", "not here")
+    assert own.mend.endswith("yourself, and give its path")
     assert not empty.exists()  # looking changes nothing
     path = Store(offline=True).path("lpips-alex")
     path.parent.mkdir(parents=True)

@@ -100,6 +100,7 @@ def test_landmarks_move_within_their_part_of_the_face():
 
     assert plan("mouth-left:-8%,-6%", "chin:0%,0%", "9,9:9,9") == ((), DragSettings())
     assert plan("mouth-left:-8%,-6%", "chin:0%,0%") == (("mouth",), LandmarkDragSettings())
+    assert plan("mouth-left:-8%,-6%", "9,9:0%,0%") == (("mouth",), LandmarkDragSettings())
     assert plan("mouth-left:-8%,-6%", "#8:0%,4%", "eye-left:100,100") == (
         ("mouth", "eyes", "jaw"),
         LandmarkDragSettings(),
@@ -114,8 +115,12 @@ def test_errors_come_before_the_work(quick, store, astronaut):
     pipeline = Pipeline(quick, store=store)
     with pytest.raises(InvalidInput, match="no points"):
         pipeline.edit(astronaut, [])
-    with pytest.raises(InvalidInput, match="outside the 128 x 128 crop"):
+    with pytest.raises(
+        InvalidInput, match=r"The drag 500,500:490,490 begins outside the crop, which reaches from \d+,"
+    ):
         pipeline.edit(astronaut, [parse_drag("500,500:490,490")])
+    with pytest.raises(InvalidInput, match="The drag mouth-left:-400%,0% ends outside the crop"):
+        pipeline.edit(astronaut, [parse_drag("mouth-left:-400%,0%")])
     with pytest.raises(NoFace):
         pipeline.edit(Photo(pixels=smooth_picture(200, 200)), [parse_drag(SMILE[0])])
     with pytest.raises(NoFace, match="--face 2"):

@@ -228,18 +228,71 @@ def test_an_inversion_replaces_no_photo(photo, capsys):
 
 
 def test_ctrl_c_keeps_the_best_so_far(photo, capsys, monkeypatch):
-    original = Pipeline.align
+    path, command = photo.with_name("me.inv.safetensors"), ["invert", str(photo), *PLAIN, "--no-cache"]
 
-    def press(*args, **kwargs):
-        os.kill(os.getpid(), signal.SIGINT)
-        return original(*args, **kwargs)
+    def press(original):
+        def pressed(*args, **kwargs):
+            os.kill(os.getpid(), signal.SIGINT)
+            return original(*args, **kwargs)
 
-    monkeypatch.setattr(Pipeline, "align", press)
-    assert run(["invert", str(photo), *PLAIN, "--no-cache"]) == 130
+        return pressed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipeline, "invert_all", press(Pipeline.invert_all))
+        assert run(command) == 130
     err = " ".join(capsys.readouterr().err.split())
     assert "the best so far was kept" in err
-    found = read_inversion(photo.with_name("me.inv.safetensors"))
+    assert "the same command goes on" in err
+    found = read_inversion(path)
     assert (found.completed, found.steps) == (False, {"project": 1})
+    # An edit says so, and the same command, which is pressed before there is anything to keep, makes it anew.
+    run(["edit", str(path), "--drag", SMILE[0], "--dry-run", "--overwrite"])
+    assert "was stopped before it was done" in " ".join(capsys.readouterr().err.split())
+    path.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipeline, "align", press(Pipeline.align))
+        assert run(command) == 130
+    assert not path.exists()
+
+
+def test_the_same_command_goes_on_with_what_is_left(photo, tiny_file, capsys):
+    path, tiny = photo.with_name("me.inv.safetensors"), ["--generator", str(tiny_file)]
+    command = ["invert", str(photo), *PLAIN, *tiny]
+    assert run(command) == 0
+    whole = path.read_bytes()
+    capsys.readouterr()
+    assert run(command) == 0
+    out, err = capsys.readouterr()
+    assert (out, "it is left as it is" in " ".join(err.split())) == ("", True)
+    other = photo.with_name("other.png")
+    write_photo(Photo(pixels=smooth_picture(64, 80)), other)
+    assert run([*command, str(other)]) == 0
+    assert capsys.readouterr().out.split() == [str(other.with_name("other.inv.safetensors"))]
+    assert path.read_bytes() == whole
+    for changed in (["--patience", "9"], ["--seed", "1"]):
+        assert run([*command, *changed]) == 2
+        assert "exists: give another path, or --overwrite" in " ".join(capsys.readouterr().err.split())
+    replace(read_inversion(path), completed=False).write(path)
+    assert run(command) == 0
+    assert read_inversion(path).completed
+    write_photo(Photo(pixels=smooth_picture(64, 80)), photo, overwrite=True)
+    assert run(command) == 2
+
+
+def test_what_an_inversion_has_settled_is_not_set_anew(photo, tiny_file, capsys):
+    path, tiny = photo.with_name("me.inv.safetensors"), ["--generator", str(tiny_file)]
+    assert run(["invert", str(photo), *PLAIN, *tiny]) == 0
+    own = read_inversion(path).settings
+    words = ["edit", str(path), "--drag", "90,90:95,90", "--steps", "1", *tiny, "--json", "--overwrite"]
+    capsys.readouterr()
+    for said, told in (([], None), (["--face", "2", "--invert-steps", "200"], "(faces.face, inversion.steps)")):
+        assert run([*words, *said]) in (0, 6)
+        out, err = capsys.readouterr()
+        settings = json.loads(out)["settings"]
+        assert (settings["inversion"], settings["tuning"]) == (own["inversion"], own["tuning"])
+        assert "face" not in settings["faces"]
+        assert settings["drag"]["steps"] == 1
+        assert (f"was made by other settings {told}" in " ".join(err.split())) == (told is not None)
 
 
 def test_cache_commands(photo, capsys):

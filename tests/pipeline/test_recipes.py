@@ -25,6 +25,15 @@ def test_there_and_back(tmp_path):
     assert read_recipe(path) == Recipe()
 
 
+def test_names_of_files_there_and_back(tmp_path):
+    recipe = Recipe(edit=EditRequest(like=tmp_path / 'a\x7f"\\\té.jpg', preset=("smile",)))
+    write_recipe(recipe, tmp_path / "r.toml")
+    assert read_recipe(tmp_path / "r.toml") == recipe
+    with pytest.raises(InvalidInput, match="rename the file"):
+        write_recipe(Recipe(edit=EditRequest(mask="\udcff.png")), tmp_path / "other.toml")
+    assert not (tmp_path / "other.toml").exists()
+
+
 def test_every_field_of_every_table_is_in_the_file():
     text = format_recipe(RECIPE)
     for table, values in RECIPE.as_dict().items():
@@ -70,6 +79,8 @@ def test_a_recipes_drag_has_the_defaults_of_what_it_asks():
     assert recipe_from({"drag": {"steps": 7}}, name="it").drag == DragSettings(steps=7)
     assert recipe_from({"edit": {"drag": ["1,2:3,4", "chin:0%,4%"]}}, name="it").drag == DragSettings()
     assert recipe_from({"edit": {"drag": ["12:3,4", "chin:0%,4%"]}}, name="it").drag == LandmarkDragSettings()
+    assert recipe_from({"edit": {"drag": ["1,2:0%,0%", "chin:0%,4%"]}}, name="it").drag == LandmarkDragSettings()
+    assert recipe_from({"edit": {"drag": ["1,2:3,4", "chin:-0%,.0%"]}}, name="it").drag == DragSettings()
     assert recipe_from({"edit": {"points": "p.json"}}, name="it").drag == LandmarkDragSettings()
 
 

@@ -363,7 +363,7 @@ def test_success_is_told_by_the_landmarks_where_they_are_seen():
         (["PHOTO"], 2, "give --like OTHER, --preset NAME=STRENGTH, or --points FILE"),
         (["PHOTO", "--preset", "grin"], 2, "No preset is called 'grin'"),
         (["PHOTO", "--preset", "smile=x"], 2, "write smile=0.6"),
-        (["PHOTO", "--preset", "smile", "--region", "mouth"], 2, "give that photo, too"),
+        (["PHOTO", "--preset", "smile", "--region", "mouth"], 2, "give its photo (--like), too"),
         (["PHOTO", "--like", "PHOTO", "--strength", "2"], 2, "from 0 to 1.5"),
         (["PHOTO", "--like", "PHOTO", "--region", "ear"], 2, "ear"),
         (["PHOTO", "--like", "missing.png"], 2, "There is no photo at missing.png"),
@@ -373,7 +373,7 @@ def test_success_is_told_by_the_landmarks_where_they_are_seen():
         (["PHOTO", "--points", "missing.json"], 2, "no points to read"),
         (["PHOTO", "--points", "TEXT"], 1, "no JSON file"),
         (["PHOTO", "--preset", "smile", "--presets", "TEXT"], 1, "no TOML file"),
-        (["PHOTO", "--points", "TEXT", "--presets", "TEXT"], 2, "choose of them with --preset NAME"),
+        (["PHOTO", "--points", "TEXT", "--presets", "TEXT"], 2, "choose of them by name (--preset NAME)"),
         (["PHOTO", "--preset", "smile", "--save-points", "TEXT"], 2, "exists: give another path"),
     ],
 )

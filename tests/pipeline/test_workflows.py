@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -15,11 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drag.settings import DragSettings, LandmarkDragSettings
 from pipeline.cli import console
 from pipeline.cli.app import app, run
 from pipeline.photo import Photo, decode_photo, read_photo, write_photo
 from pipeline.recipes import read_recipe
 from tests.conftest import SMILE, smooth_picture
+from weights.errors import InvalidInput
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "edit.schema.json"
 ME = [sys.executable, "-c", "import photodrag; photodrag.main()"]
@@ -274,6 +277,19 @@ def test_points_of_a_picture_without_a_face(cli, photo, quickly, tmp_path):
     assert "needs a face" in cli("edit", photo, *quickly, "--preset", "smile", "-o", tmp_path / "c.jpg")[2]
 
 
+def test_anchors_in_pixels_leave_landmarks_their_defaults(cli, photo, monkeypatch):
+    seen = []
+
+    def note(pipeline, *args, **kwargs):
+        seen.append(pipeline.settings.drag)
+        raise InvalidInput("That is enough.")
+
+    monkeypatch.setattr("pipeline.edit.Pipeline.edit", note)
+    for drag in ("10,10:0%,0%", "10,10:1%,0%"):
+        assert cli("edit", photo, "--drag", "mouth-left:-8%,-6%", "--drag", drag)[0] == 2
+    assert seen == [LandmarkDragSettings(), DragSettings()]
+
+
 def test_preview_as_mp4(cli, photo, quickly, tmp_path):
     preview = tmp_path / "drag.mp4"
     # A rate at which the handle goes far enough in two steps for MPEG-4 to keep it.
@@ -309,6 +325,15 @@ def test_stages(cli, photo, quickly, tmp_path):
     assert not (tmp_path / "b.jpg").exists()
 
 
+def test_stages_beside_the_photo_itself(cli, photo, quickly, tmp_path):
+    folder, recipe = tmp_path / "new", tmp_path / "new" / "r.toml"
+    words = ("-o", folder / "x.png", "--save-stages", folder, "--save-recipe", recipe)
+    code, out, err = cli("edit", photo, *quickly, *words)
+    assert (code, out) == (6, f"{folder / 'x.png'}\n"), err
+    assert (folder / "index.html").is_file()
+    assert read_recipe(recipe).drag.steps == 2
+
+
 def test_dry_run_says_how_long_and_writes_nothing(cli, photo, quickly):
     files = set(photo.parent.iterdir())
     code, out, _ = cli("edit", photo, *quickly, "--dry-run", "--json")
@@ -322,6 +347,49 @@ def test_dry_run_says_how_long_and_writes_nothing(cli, photo, quickly):
     assert "It takes at most" in cli("edit", photo, *quickly, "--dry-run")[1]
     assert set(photo.parent.iterdir()) == files
     assert cli("edit", photo, "--drag", "1,1:2,2", "--generator", "nobody", "--dry-run")[0] == 2
+
+
+def test_dry_run_says_what_exists_and_leaves_stdout_to_the_photo(cli, photo, quickly, tmp_path):
+    there = tmp_path / "there.jpg"
+    there.write_text("something")
+    code, out, err = cli("edit", photo, *quickly, "--dry-run", "-o", there)
+    assert (code, "It takes at most" in out) == (0, True)
+    assert "exists: give another path, or --overwrite" in " ".join(err.split())
+    assert there.read_text() == "something"
+    code, _, err = cli("edit", photo, *quickly, "--dry-run", "-o", photo)
+    assert (code, "never written over" in " ".join(err.split())) == (2, True)
+    code, out, err = cli("edit", photo, *quickly, "--dry-run", "-o", "-")
+    assert (code, out) == (0, "")
+    assert "It takes at most" in err
+
+
+def test_a_recipe_that_cannot_hold_a_name_is_told_before_the_work(cli, photo, quickly, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.edit.Pipeline.edit", lambda *args, **kwargs: pytest.fail("the work began"))
+    mask = tmp_path / os.fsdecode(b"m\xff.png")
+    Image.new("L", (80, 64), 255).save(mask)
+    words = ("--mask", mask, "--save-recipe", tmp_path / "r.toml")
+    for code, _, err in (
+        cli("edit", photo, *quickly, *words),
+        cli("batch", tmp_path, "-o", tmp_path / "out", *quickly, *words),
+    ):
+        assert (code, "is no UTF-8, which recipes are" in " ".join(err.split())) == (2, True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_results_that_cannot_be_written(monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # with which nothing is left for the end
+    command = [*ME, "weights", "path", "faces-128"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (
+        1,
+        "photodrag: No space left on device. No half file was left.",
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_quiet_verbose_and_json_logs(cli, photo, quickly, tmp_path):
@@ -389,7 +457,8 @@ def test_warnings_of_the_packages_are_notices(capsys):
         assert capsys.readouterr().err.strip() == said
     console.speak(log_json=True)
     logging.getLogger("pipeline.cache").warning("kept")
-    assert json.loads(capsys.readouterr().err)["message"] == "kept"
+    told = json.loads(capsys.readouterr().err)
+    assert (told["level"], told["message"]) == ("warning", "kept")
     console.speak()
 
 
