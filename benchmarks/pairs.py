@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.items import Items
 from inversion.inversion import Inversion, invert, read_inversion
-from inversion.project import LEARNING_RATE, Objective, ramp
+from inversion.project import Objective, ramp
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.tensors import Crop, to_array, to_tensor
 from weights.compute import resolve_dtype
@@ -116,7 +116,7 @@ class Inverted:
         w = start.w.clone().requires_grad_()
         optimizer = torch.optim.Adam([w])
         for i in range(settings.steps):
-            optimizer.param_groups[0]["lr"] = LEARNING_RATE * self.generator.spread * ramp(i / settings.steps)
+            optimizer.param_groups[0]["lr"] = settings.learning_rate * self.generator.spread * ramp(i / settings.steps)
             shown = objective(network.synthesis(w, dtype=self.dtype)).sum()
             pull = settings.pull * ((w - start.w) / self.generator.spread).square().mean()
             optimizer.zero_grad()

@@ -17,7 +17,6 @@ from weights.encoder import Encoder
 from weights.generator import Generator
 from weights.perceptual import Lpips, layer_weights
 
-LEARNING_RATE = 0.07  # in units of the generator's spread of w
 NOISE_LEARNING_RATE = 0.02
 RAMP_UP, RAMP_DOWN = 0.05, 0.25  # shares of the steps
 WITHOUT_ENCODER = 8  # times as many steps in W
@@ -172,7 +171,8 @@ class _Search:
         callback: Callback | None,
     ) -> None:
         self.network, self.objective, self.spread = network, objective, spread
-        self.patience, self.dtype, self.callback = settings.patience, dtype, callback
+        self.patience, self.learning_rate = settings.patience, settings.learning_rate
+        self.dtype, self.callback = dtype, callback
         self.maps = noise_maps(network.synthesis) if settings.noise == "optimise" else {}
         self.deadline = deadline
         self.steps = 0
@@ -197,7 +197,7 @@ class _Search:
         Where noise maps are optimised, N is 1, and they are left as they were when that code was seen.
         """
         x = start.clone().requires_grad_()
-        groups = [{"params": [x], "rate": LEARNING_RATE * self.spread}]
+        groups = [{"params": [x], "rate": self.learning_rate * self.spread}]
         if self.maps:
             groups.append({"params": list(self.maps.values()), "rate": NOISE_LEARNING_RATE})
         optimizer = torch.optim.Adam(groups)

@@ -14,6 +14,7 @@ class InversionSettings:
         space: W+ shows the photo more closely, W is the most editable.
         w_steps: steps in W, before W+; eight times as many without an encoder.
         steps: steps in W+; without a tuning, 100 show the photo more closely.
+        learning_rate: of Adam, in units of the generator's spread of w.
         perceptual: the backbone of LPIPS in the loss.
         pixel_weight: weight of the mean squared error beside LPIPS.
         prior: what keeps W+ editable: a pull toward the W of the first phase; or toward the middle of the
@@ -29,6 +30,7 @@ class InversionSettings:
     space: Literal["w", "w+"] = "w+"
     w_steps: int = 10
     steps: int = 40
+    learning_rate: float = 0.14
     perceptual: Literal["alex", "vgg"] = "vgg"
     pixel_weight: float = 1.0
     prior: Literal["w", "pn", "none"] = "w"
