@@ -109,7 +109,7 @@ class Bench:
         change = np.abs(result.edited - result.reconstruction).max(axis=2) > CHANGED
         outside = float("nan")
         if planned.regions:
-            beyond = result.subject.mask(planned.regions) < 0.05
+            beyond = result.subject.mask(planned.regions, planned.drags) < 0.05
             outside = float(change[beyond].mean())
         of_photo = overall(result)
         faces = [self.observer.identity(p, m) for p, m in ((result.reconstruction, before), (result.edited, after))]

@@ -229,9 +229,8 @@ class _View:
 
     def __init__(self, features: FeatureNetwork, mask: NDArray[np.float32] | None) -> None:
         self.features = features
-        # A tracker looks a cell of F beyond its window; the next disc lies around a place of the window.
-        beyond = max((SUPERVISION_RADIUS + 1) * unit(features.size), features.size / features.resolution)
-        self.radius = TRACKING_RADIUS * unit(features.size) + beyond
+        # The next disc lies around a place of the tracker's window, and is read a step farther.
+        self.radius = (TRACKING_RADIUS + SUPERVISION_RADIUS + 1) * unit(features.size)
         self.mask = mask
         self.stays: Tensor | None = None
         self.initial: Tensor | None = None

@@ -37,7 +37,7 @@ class Tracker(Protocol):
     def track(self, pieces: FeaturePieces, points: Places, targets: Places) -> Tracked:
         """Return where the handles are now, given where they were (n, 2).
 
-        `pieces` hold F within r2 and one of its cells more around there.
+        `pieces` hold F within r2 around there.
         """
         ...
 

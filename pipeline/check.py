@@ -29,6 +29,7 @@ def correct(
     points: Points,
     drags: Sequence[Drag],
     *,
+    reconstruction: Crop,
     detector: Detector,
     go_on: Callable[[torch.Tensor, Points], DragResult],
     rounds: int,
@@ -46,6 +47,7 @@ def correct(
         dragged: the drag so far.
         points: its handles and targets in pixels of the crop.
         drags: what the user asked for, one a point; those of no landmark are left to the tracker.
+        reconstruction: the generator's picture before the drag.
         detector: of the landmarks.
         go_on: drags from a code with new handles.
         rounds: at most so many.
@@ -53,7 +55,7 @@ def correct(
     """
     size = subject.alignment.size
     named = [(i, d.handle) for i, d in enumerate(drags) if isinstance(d.handle, str)]
-    before = crop_landmarks(subject.render(subject.w), detector) if named and rounds else None
+    before = crop_landmarks(reconstruction, detector) if named and rounds else None
     if before is None:
         return dragged
     held = np.array([drags[i].anchor for i, _ in named])
@@ -88,17 +90,30 @@ def correct(
     return replace(best, targets=points.targets)
 
 
-def reached(aligned: Aligned, edited: Photo, drags: Sequence[Drag], *, detector: Detector) -> NDArray[np.float64]:
-    """Return the share of its way that each dragged landmark made, detected again on the edited photo or crop.
+def reached(
+    aligned: Aligned, edited: Photo, drags: Sequence[Drag], *, detector: Detector, crop: bool = False
+) -> NDArray[np.float64]:
+    """Return the share of its way that each dragged landmark made, detected again on the edited photo.
 
     1 is all of it, 0 none, less than 0 the wrong direction; NaN for handles that are no landmarks, for anchors,
     and where no face is found again.
+
+    Args:
+        aligned: the photo before.
+        edited: after.
+        drags: what the user asked for.
+        detector: of the landmarks.
+        crop: `edited` is the edited crop alone.
     """
     shares = np.full(len(drags), np.nan)
     face = aligned.face
     if face is None or not any(isinstance(d.handle, str) for d in drags):
         return shares
-    after = _landmarks_again(aligned, edited, face, detector)
+    if crop:
+        seen = crop_landmarks(edited.pixels.astype(np.float32), detector)
+        after = None if seen is None else aligned.alignment.to_photo(seen)
+    else:
+        after = _landmarks_again(aligned, edited, face, detector)
     if after is None:
         return shares
     for i, d in enumerate(drags):
@@ -114,9 +129,6 @@ def reached(aligned: Aligned, edited: Photo, drags: Sequence[Drag], *, detector:
 def _landmarks_again(aligned: Aligned, edited: Photo, face: Face, detector: Detector) -> Landmarks | None:
     """Detect the face again, and return its landmarks in pixels of the photo before."""
     frame, photo = aligned.alignment, aligned.photo
-    if (edited.height, edited.width) != (photo.height, photo.width):  # the crop alone
-        seen = crop_landmarks(edited.pixels.astype(np.float32), detector)
-        return None if seen is None else frame.to_photo(seen)
     # The crop and half as much again around it is where the face still is.
     rows, columns = frame.region(photo.width, photo.height, margin=frame.scale * frame.size / 2)
     offset = np.array([columns.start, rows.start])

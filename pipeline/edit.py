@@ -195,6 +195,7 @@ class Pipeline:
             subject = aligned if isinstance(aligned, Subject) else self.invert(aligned, progress=progress)
         # 3. Drag the handles to their targets; landmarks that fell short are dragged on.
         with _timed(seconds, "drag"):
+            before = subject.render(subject.w)
 
             def go_on(w: Tensor, points: Points) -> DragResult:
                 return self._drag(subject, w, points, allowed, settings, progress)
@@ -207,6 +208,7 @@ class Pipeline:
                     dragged,
                     points,
                     plan.drags,
+                    reconstruction=before,
                     detector=self.detector,
                     go_on=go_on,
                     rounds=rounds,
@@ -214,13 +216,13 @@ class Pipeline:
                 )
         # 4. Put the change back into the photo.
         with _timed(seconds, "composite"):
-            before, after = subject.render(subject.w), subject.render(dragged.w)
+            after = subject.render(dragged.w)
             edited, patch = self._composite(subject, before, after, allowed)
         # 5. Look whether the face did what was asked.
         with _timed(seconds, "check"):
             shares = np.full(len(plan.drags), np.nan)
             if subject.face:
-                shares = reached(subject, edited, plan.drags, detector=self.detector)
+                shares = reached(subject, edited, plan.drags, detector=self.detector, crop=patch is None)
         return EditResult(
             photo=edited,
             subject=subject,
@@ -267,7 +269,7 @@ class Pipeline:
                 face = choose_face(faces, self.settings.faces.face)
                 alignment = ffhq_frame(face.landmarks, size)
             elif faces:
-                middle = alignment.to_photo(np.array([[size / 2, size / 2]]))
+                middle = alignment.to_photo(np.array([[(size - 1) / 2] * 2]))
                 face = min(faces, key=lambda f: float(np.hypot(*(f.landmarks.mean(axis=0) - middle[0]))))
         elif alignment is None:
             alignment = center_frame(photo.width, photo.height, size)

@@ -9,8 +9,11 @@ import torch
 from drag.editor import DragResult
 from drag.landmarks import Drag
 from drag.points import Points
-from pipeline.check import OVERSHOOT, PATIENCE, correct
+from pipeline.align import Alignment
+from pipeline.check import OVERSHOOT, PATIENCE, correct, reached
 from pipeline.faces import Face
+from pipeline.photo import Photo
+from pipeline.subject import Aligned
 
 SIZE = 512
 LANDMARKS = np.stack(np.meshgrid(np.arange(8) * 40.0 + 100, np.arange(9) * 30.0 + 100), axis=-1).reshape(-1, 2)[:68]
@@ -62,6 +65,7 @@ class Loop:
             self.go_on(self.subject.w, points),
             points,
             drags,
+            reconstruction=self.render(self.subject.w),
             detector=Seen(),
             go_on=self.go_on,
             rounds=rounds,
@@ -112,3 +116,16 @@ def test_no_rounds_are_no_look():
     end, went = loop.run(rounds=0)
     assert went == pytest.approx(5)
     assert end.steps == 1
+
+
+def test_a_crop_alone_is_looked_at_as_one_though_it_is_as_large_as_the_photo():
+    alignment = Alignment(np.array([[0.5, 0, 40], [0, 0.5, 60]]), SIZE)
+    crop = np.full((SIZE, SIZE, 3), 100, np.uint8)
+    face = Face(landmarks=alignment.to_photo(LANDMARKS), box=(0, 0, SIZE, SIZE), score=1.0, detector="fake")
+    aligned = Aligned(photo=Photo(pixels=crop), face=face, alignment=alignment, crop=crop.astype(np.float32))
+    edited = crop.copy()
+    edited[..., 0] += 60  # the nose goes 6 px of the crop, 3 of the photo
+    x, y = face.landmarks[NOSE]
+    drags = [Drag(handle="nose-tip", target=(x + 4, y))]
+    shares = reached(aligned, Photo(pixels=edited), drags, detector=Seen(), crop=True)
+    assert shares == pytest.approx([0.75])
