@@ -20,7 +20,7 @@ def test_the_projects_presets_do_what_they_say():
     assert opened[66, 1] - opened[62, 1] > 0.1
     assert opened[8, 1] > 0
     assert shift("eyes-open")[37, 1] < 0 < shift("eyes-open")[41, 1]
-    assert shift("eyes-closed")[37, 1] > 0
+    assert shift("eyes-open", -1)[41, 1] < 0 < shift("eyes-open", -1)[37, 1]
     assert (shift("brows-up")[[19, 24], 1] < 0).all()
     assert (shift("brows-down")[[19, 24], 1] > 0).all()
     assert shift("chin-down")[8, 1] > 0

@@ -125,7 +125,7 @@ def test_points_take_the_place_of_what_else_moves_their_landmarks(subject):
 
 
 def test_what_cannot_be_is_told(subject):
-    planned = plan(subject, Request(presets=((own_presets()["eyes-closed"], 3.0),)))
+    planned = plan(subject, Request(presets=((own_presets()["eyes-open"], -3.0),)))
     assert any("eyelids would cross" in note for note in planned.notes)
     size = subject.alignment.size
     # The same face in a crop that ends just below its mouth.
