@@ -210,10 +210,11 @@ def test_fields_that_cannot_be(tmp_path, tuned, field):
         read_inversion(path)
 
 
-@pytest.mark.parametrize("patience", [0, 3])
-def test_a_batch_is_inverted_like_its_photos(generator, crop, lpips, patience):
+# Few steps without a plateau: in many, the last bits in which batches differ grow to a path of their own.
+@pytest.mark.parametrize(("steps", "patience"), [(8, 0), (30, 3)])
+def test_a_batch_is_inverted_like_its_photos(generator, crop, lpips, steps, patience):
     """Also where one of them reaches its plateau long before the other."""
-    settings = replace(QUICK, steps=30, patience=patience)
+    settings = replace(QUICK, steps=steps, patience=patience)
     own = generator.network.synthesis(generator.network.mapping.w_avg.expand(1, generator.network.config.num_ws, -1))
     crops = torch.cat([own, crop])
     both = invert(generator, crops, lpips=lpips, settings=settings, tuning=UNTUNED)
