@@ -44,6 +44,7 @@ RESULTS = Path(__file__).parent.parent / "docs" / "results"
 PLAIN = InversionSettings(patience=0, w_steps=20, steps=100)
 UNTUNED = TuningSettings(tune=False)
 DRAG = DragSettings(steps=100)
+MEAN_START, ENCODER_START = "W+, mean w start", "W+, encoder start, a third of its steps"
 CASES: dict[str, tuple[InversionSettings, TuningSettings, bool]] = {
     "encoder only": (replace(PLAIN, w_steps=0, steps=0), UNTUNED, True),
     "W": (replace(PLAIN, space="w", w_steps=120), UNTUNED, True),
@@ -51,8 +52,8 @@ CASES: dict[str, tuple[InversionSettings, TuningSettings, bool]] = {
     "W+, pull to W": (PLAIN, UNTUNED, True),
     "W+, strong pull to W": (replace(PLAIN, pull=0.3), UNTUNED, True),
     "W+, P_N": (replace(PLAIN, prior="pn", pull=0.01), UNTUNED, True),
-    "W+, mean w start": (replace(PLAIN, w_steps=10), UNTUNED, False),
-    "W+, encoder start, a third of its steps": (replace(PLAIN, w_steps=10, steps=50), UNTUNED, True),
+    MEAN_START: (replace(PLAIN, w_steps=10), UNTUNED, False),
+    ENCODER_START: (replace(PLAIN, w_steps=10, steps=50), UNTUNED, True),
     "W, tuned": (replace(PLAIN, space="w", w_steps=60), TuningSettings(tune=True, steps=150), True),
     "W+, tuned by vgg alone": (PLAIN, TuningSettings(tune=True, steps=100, texture=0), True),
     "W+, tuned": (PLAIN, TuningSettings(tune=True, steps=100), True),
@@ -173,7 +174,7 @@ def report_start(items: Items, names: list[str]) -> list[str]:
     """Tell where a start by the encoder ends after a third of the steps of one by the mean w."""
     ends = []
     for name in names:
-        paths = [path_of(items, case, name) for case in CASES if "start" in case]
+        paths = [path_of(items, case, name) for case in (MEAN_START, ENCODER_START)]
         if all(path.exists() for path in paths):
             ends.append([json.loads(path.read_text())["pivot_loss"] for path in paths])
     if not ends:

@@ -20,6 +20,7 @@ from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings
 from weights.catalog import EMBEDDED, catalog
 from weights.errors import InvalidFile, InvalidInput
 from weights.files import replacing
+from weights.outputs import check_place
 
 if TYPE_CHECKING:
     from pipeline.edit import EditSettings
@@ -210,10 +211,9 @@ def write_recipe(recipe: Recipe, path: Path, *, overwrite: bool = False) -> None
     """Write a recipe as `as_written` returns it.
 
     Raises:
-        InvalidInput: the file exists and `overwrite` is false; or as in `format_recipe`.
+        InvalidInput: as in `check_place` and `format_recipe`.
     """
-    if path.exists() and not overwrite:
-        raise InvalidInput(f"{path} exists: give another path, or --overwrite.")
+    check_place(path, overwrite=overwrite)
     text = as_written(recipe)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

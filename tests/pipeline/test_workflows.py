@@ -375,21 +375,27 @@ def test_a_recipe_that_cannot_hold_a_name_is_told_before_the_work(cli, photo, qu
         assert (code, "is no UTF-8, which recipes are" in " ".join(err.split())) == (2, True)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
-def test_results_that_cannot_be_written(monkeypatch):
+def told_of_results(stdout, monkeypatch):
+    """Return the exit code and the words of a command whose results go to `stdout`."""
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # with which nothing is left for the end
     command = [*ME, "weights", "path", "faces-128"]
+    done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is always full")
+def test_results_for_which_there_is_no_room(monkeypatch):
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr.strip()) == (
-        1,
-        "photodrag: No space left on device. No half file was left.",
-    )
+        code, words = told_of_results(full, monkeypatch)
+    assert (code, words.strip()) == (1, "photodrag: No space left on device. No half file was left.")
+
+
+def test_results_that_nobody_reads(monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    told = told_of_results(writer, monkeypatch)
     os.close(writer)
-    assert (done.returncode, done.stderr) == (1, "")
+    assert told == (1, "")
 
 
 def test_quiet_verbose_and_json_logs(cli, photo, quickly, tmp_path):
