@@ -8,7 +8,7 @@ demo: .venv/demo.stamp
 	.venv/bin/photodrag demo -o out --overwrite
 
 test: .venv/test.stamp
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
 
 lint: .venv/test.stamp
 	.venv/bin/ruff check .

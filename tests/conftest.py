@@ -1,5 +1,12 @@
 """Fixtures that several tests share: tiny generators, the store of real weights, a photo with a face."""
 
+import os
+
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    # Tests side by side, and the commands that they start, share the cores: this is read when torch is imported.
+    cores, workers = os.cpu_count() or 1, int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // workers)))
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +27,13 @@ from weights.store import Store
 
 DATA = Path(__file__).parent / "data"
 CPU = torch.device("cpu")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of the one long edit in one process, which makes it once."""
+    for item in items:
+        if "smile" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("smile"))
 
 
 def tiny_generator(size: int = 32, *, channels: int = 16, seed: int = 0, dtype=torch.float32, **config) -> Generator:

@@ -62,9 +62,9 @@ def test_one_step_equals_the_literal_one(size, masked):
     assert tracker.track(pieces, handles, targets).points == pytest.approx(np.array(literal.points), abs=1e-9)
 
 
-@pytest.mark.parametrize("size", [128, 512])
+@pytest.mark.parametrize(("size", "steps"), [(128, 20), (512, 8)])
 @pytest.mark.parametrize("masked", [False, True], ids=["free", "masked"])
-def test_twenty_steps_equal_the_literal_ones(size, masked):
+def test_steps_equal_the_literal_ones(size, steps, masked):
     network, w, handles, targets = problem(size, torch.float64)
     mask = soft_mask(size) if masked else None
     literal = LiteralDrag(network, w, handles, targets, lr=LR, mask=mask)
@@ -73,11 +73,12 @@ def test_twenty_steps_equal_the_literal_ones(size, masked):
         w,
         check_points(handles, targets, size=size),
         spread=1.0,
-        settings=DragSettings(steps=20, learning_rate=LR, patience=0),
+        settings=DragSettings(steps=steps, learning_rate=LR, patience=0),
         mask=mask,
         dtype=torch.float64,
     )
-    for step in range(result.steps):
+    assert result.steps == steps
+    for step in range(steps):
         assert result.path[step + 1] == pytest.approx(literal.advance(), abs=1e-6), step
     assert torch.allclose(result.w[:, :6], literal.moved, rtol=1e-6, atol=1e-7)
 
