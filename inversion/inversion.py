@@ -263,15 +263,24 @@ def _share(deadline: float, photos: int) -> float:
     return now + (deadline - now) / photos
 
 
+def _as_usual(inversion: Inversion) -> bool:
+    """Tell whether an inversion was searched for as thoroughly as by the default settings, and for the same loss."""
+    usual, own = dataclasses.asdict(InversionSettings()), inversion.settings.get("inversion", {})
+    for steps in ("w_steps", "steps"):
+        if own.get(steps, 0) < usual.pop(steps):
+            return False
+    del usual["time_limit"]  # which ended before the search, where that is complete
+    return inversion.completed and all(own.get(key) == value for key, value in usual.items())
+
+
 def doubt(inversion: Inversion, generator: LoadedGenerator) -> str | None:
     """Say that a generator shows a face badly, in one sentence; None where it does not, or nobody knows.
 
-    Losses can be compared with the usual one where the settings that they depend on are the defaults.
+    The usual loss is that of the default settings: one that was stopped, or that others made, tells nothing of the
+    face, unless they only have more steps.
     """
-    usual, plain = generator.usual_loss, dataclasses.asdict(InversionSettings())
-    settings = inversion.settings.get("inversion", {})
-    comparable = all(settings.get(key) == plain[key] for key in ("perceptual", "pixel_weight", "focus"))
-    if usual is None or not comparable or inversion.pivot_loss <= UNUSUAL * usual:
+    usual = generator.usual_loss
+    if usual is None or not _as_usual(inversion) or inversion.pivot_loss <= UNUSUAL * usual:
         return None
     larger = better(generator)
     advice = f"`--generator {larger}` shows more" if larger else "choose another with --generator"

@@ -288,5 +288,19 @@ def test_a_face_that_cannot_be_shown_is_doubted(generator, crop, lpips, tuned):
     assert "--generator ffhq-1024" in sentence
     assert doubt(replace(found, pivot_loss=0.14, loss=0.4), usual) is None
     assert doubt(replace(found, pivot_loss=0.4), generator) is None  # nobody knows what is usual
-    other = {"inversion": dataclasses.asdict(QUICK)}
-    assert doubt(replace(found, pivot_loss=0.4, settings=other), usual) is None  # losses of another kind
+
+
+@pytest.mark.parametrize(
+    "change", [{"perceptual": "alex"}, {"steps": 39}, {"w_steps": 0}, {"space": "w"}, {"pull": 1.0}]
+)
+def test_a_face_is_not_doubted_for_an_inversion_of_another_kind(generator, tuned, change):
+    usual = replace(generator, usual_loss=0.1)
+    plain = dataclasses.asdict(InversionSettings())
+
+    def doubted(settings, **how):
+        return doubt(replace(tuned, pivot_loss=0.4, settings={"inversion": settings}, **how), usual) is not None
+
+    assert doubted(plain)
+    assert doubted(plain | {"steps": 100})  # which should have shown it all the better
+    assert not doubted(plain, completed=False)
+    assert not doubted(plain | change)
