@@ -303,11 +303,15 @@ class Pipeline:
                 callback=progress and (lambda s: progress(_STAGE[s.phase], s.index + 1, s.total, f"loss {s.loss:.3f}")),
             )
             for i, inversion in zip(missing, inverted, strict=True):
-                matrix = torch.from_numpy(aligned[i].alignment.matrix)
-                found[i] = kept = dataclasses.replace(inversion, alignment=matrix)
-                if self.cache and kept.completed:
-                    self.cache.put(keys[i], kept)
-        return [self._subject(one, inversion) for one, inversion in zip(aligned, found, strict=True) if inversion]
+                found[i] = inversion
+                if self.cache and inversion.completed:
+                    self.cache.put(keys[i], inversion)
+        # A kept inversion may be of another photo that has the same crop elsewhere.
+        return [
+            self._subject(one, dataclasses.replace(inversion, alignment=torch.from_numpy(one.alignment.matrix)))
+            for one, inversion in zip(aligned, found, strict=True)
+            if inversion
+        ]
 
     def _key(self, aligned: Aligned) -> str:
         """Return what the inversion of a crop is called in the cache."""

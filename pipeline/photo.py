@@ -45,12 +45,15 @@ def check_photo(path: Path) -> None:
 
 
 def read_mask(path: Path) -> NDArray[np.float32]:
-    """Read a painted mask: (H, W) float32 from 0 (black, stays) to 1 (white, may move).
+    """Read a painted mask: (H, W) float32 from 0 (black or transparent, stays) to 1 (white, may move).
 
     Raises:
         InvalidInput, InvalidFile: as in `read_photo`.
     """
-    mask: NDArray[np.float32] = eight_bit(read_photo(path).pixels).mean(axis=2, dtype=np.float32) / 255
+    painted = read_photo(path)
+    mask: NDArray[np.float32] = eight_bit(painted.pixels).mean(axis=2, dtype=np.float32) / 255
+    if painted.alpha is not None:
+        mask *= eight_bit(painted.alpha).astype(np.float32) / 255
     return mask
 
 

@@ -35,8 +35,8 @@ class EditRequest:
             them.
         presets: a TOML file with presets of your own; repeat it for more.
         mask: what may move: face, mouth, eyes, brows, nose or jaw; a picture of the photo's size, painted white
-            there; or none, for the whole crop. Without it, the parts of the face that are asked to move, or the whole
-            crop for points in pixels and turns of the head.
+            there, and black or transparent elsewhere; or none, for the whole crop. Without it, the parts of the face
+            that are asked to move, or the whole crop for points in pixels and turns of the head.
     """
 
     drag: tuple[str, ...] = ()

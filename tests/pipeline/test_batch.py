@@ -317,6 +317,18 @@ def test_the_recipe_of_a_batch_replaces_no_photo(tmp_path, options, capsys):
     assert not target.exists()
 
 
+def test_the_same_command_goes_on_where_its_recipe_stands(tmp_path, options, capsys):
+    source, saved = make_folder(tmp_path / "in", 1), tmp_path / "r.toml"
+    command = ["batch", str(source), "-o", str(tmp_path / "out"), *options, "--save-recipe", str(saved)]
+    first = run(command)
+    before = saved.stat().st_mtime_ns
+    assert run(command) == first
+    assert "1 done before" in capsys.readouterr().err
+    assert saved.stat().st_mtime_ns == before
+    assert run([*command, "--seed", "5"]) == 2
+    assert "r.toml exists" in " ".join(capsys.readouterr().err.split())
+
+
 def test_names_that_are_no_utf_8(tmp_path, recipe, monkeypatch):
     source, target = tmp_path / "in", tmp_path / "out"
     source.mkdir()

@@ -299,3 +299,11 @@ def test_mask(tmp_path):
     path = tmp_path / "mask.png"
     Image.fromarray(np.tile(np.uint8([0, 255]), (4, 2))).save(path)
     assert read_mask(path).tolist() == [[0, 1, 0, 1]] * 4
+
+
+def test_what_is_transparent_in_a_mask_stays(tmp_path):
+    path = tmp_path / "mask.png"
+    painted = np.full((1, 3, 4), 255, np.uint8)
+    painted[0, :, 3] = 0, 255, 51
+    Image.fromarray(painted).save(path)
+    assert read_mask(path)[0] == pytest.approx([0, 1, 0.2])
