@@ -1,6 +1,7 @@
 """Inversions as files beside photos: which photo one belongs to, and what is said when it does not fit."""
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -20,6 +21,9 @@ FIXED = {
     "compute": {"seed"},
 }
 """What an inversion has settled, and an edit of it cannot change, by the tables of recipes."""
+
+MADE_BY = FIXED | {"faces": {"face", "detector"}, "compute": {"seed", "frame", "dtype"}}
+"""What tells whether an inversion would be made alike again."""
 
 
 def is_inversion(path: Path) -> bool:
@@ -53,7 +57,11 @@ def made_before(path: Path, photo: Path, settings: EditSettings, generator: Load
         return None
     if found is None or found.photo_sha256 != sha256(photo) or found.generator_sha256 != generator.sha256:
         return None
-    return found if found.settings == tables(settings) else None
+    return found if _made_by(found.settings) == _made_by(tables(settings)) else None
+
+
+def _made_by(said: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
+    return {table: {key: said.get(table, {}).get(key) for key in keys} for table, keys in MADE_BY.items()}
 
 
 def with_own_settings(inversion: Inversion, recipe: Recipe, *, name: str) -> tuple[Recipe, list[str]]:

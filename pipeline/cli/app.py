@@ -1,8 +1,4 @@
-"""The command `photodrag` and its exit codes.
-
-0 done · 1 failure · 2 usage · 3 no face · 4 weights missing · 5 some photos failed ·
-6 the edit fell short · 130 interrupted
-"""
+"""The command `photodrag`: its commands, and what becomes of their errors."""
 
 import os
 import signal
@@ -13,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from pipeline.cli import console
+from pipeline.cli import codes, console
 from pipeline.cli.batch import batch
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
@@ -24,7 +20,7 @@ from pipeline.cli.options import Flag, fill_in
 from pipeline.cli.presets import presets
 from pipeline.cli.retarget import retarget
 from pipeline.cli.weights import weights
-from weights.errors import InvalidInput, PhotodragError
+from weights.errors import PhotodragError
 
 COMMANDS = (
     edit,
@@ -39,15 +35,10 @@ COMMANDS = (
     doctor,
 )
 
-TERMINATED = 143
-
 app = App(
     name="photodrag",
     help="Drag points on your own photos: the face is inverted into StyleGAN2, dragged, and put back.",
-    help_epilogue=(
-        "Exit codes: 0 done, 1 failure, 2 usage, 3 no face, 4 weights missing, 5 some photos failed, "
-        "6 the edit fell short (the picture is written all the same), 130 interrupted."
-    ),
+    help_epilogue=f"Exit codes: {', '.join(f'{code} {meaning}' for code, meaning in codes.MEANINGS.items())}.",
     version=lambda: version("photodrag"),
     suppress_keyboard_interrupt=False,
     config=(fill_in,),
@@ -92,19 +83,19 @@ def run(arguments: list[str]) -> int:
         code = app.meta(arguments, result_action="return_value", exit_on_error=False, print_error=True)
         sys.stdout.flush()
     except CycloptsError:  # which has been printed
-        return InvalidInput.exit_code
+        return codes.USAGE
     except PhotodragError as error:
         console.error(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         console.error("Interrupted; no half file was left.")
-        return 130
+        return codes.INTERRUPTED
     except BrokenPipeError:
-        return 1
+        return codes.FAILED
     except OSError as error:  # a full disk, a folder that may not be written
         where = f"{error.filename}: " if error.filename else ""
         console.error(f"{where}{error.strerror or error}. No half file was left.")
-        return 1
+        return codes.FAILED
     return code if isinstance(code, int) else 0
 
 
@@ -112,7 +103,7 @@ def main() -> None:
     """The console script's entry."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        sys.exit(TERMINATED)  # as an exception, so that temporary files are removed
+        sys.exit(codes.TERMINATED)  # as an exception, so that temporary files are removed
 
     signal.signal(signal.SIGTERM, end)
     code = run(sys.argv[1:])

@@ -5,12 +5,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from pipeline.cli import console
+from pipeline.cli import codes, console
 from pipeline.cli.options import AsRunOptions, BatchRecipe, Flag, RunOptions, as_recipe
 from pipeline.cli.photo import exit_code
 from pipeline.recipes import Recipe
-
-SOME_FAILED = 5
 
 
 def batch(
@@ -85,18 +83,17 @@ def batch(
     console.notice(f"{len(result.done)} done, {len(result.skipped)} done before, {len(result.failed)} failed.")
     for entry in result.failed:
         console.error(f"{entry['input']}: {entry['error']['message']}")
-    return SOME_FAILED if result.failed else exit_code(*result.done, *result.skipped)
+    return codes.SOME_FAILED if result.failed else exit_code(*result.done, *result.skipped)
 
 
 def _check_recipe(path: Path, recipe: Recipe, folder: Path, output: Path, options: RunOptions) -> None:
     """Make sure that the recipe can be written, and replaces nothing that the batch reads or writes."""
     from pipeline.batch import output_names
     from pipeline.manifest import NAME
-    from pipeline.recipes import as_written
-    from weights.outputs import check_apart, check_place
+    from pipeline.recipes import check_recipe
+    from weights.outputs import check_apart
 
     names = output_names(folder, output, options.format and options.format.upper())
     read = [*recipe.files(), *(folder / name for name in names), *([options.recipe] if options.recipe else [])]
     check_apart([output / NAME, *(output / to for to in names.values()), path], read)
-    check_place(path, overwrite=options.overwrite)
-    as_written(recipe)
+    check_recipe(recipe, path, overwrite=options.overwrite)

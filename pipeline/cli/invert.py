@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from inversion.settings import InversionSettings, TuningSettings
-from pipeline.cli import console
-from pipeline.cli.batch import SOME_FAILED
-from pipeline.cli.options import ComputeOptions, FaceOptions, Flag, TuningOptions
+from pipeline.cli import codes, console
+from pipeline.cli.options import ComputeOptions, Flag, TuningOptions
+from pipeline.cli.options import PlainFaceOptions as FaceOptions
 from pipeline.cli.options import PlainInversionOptions as InversionOptions
 from pipeline.settings import ComputeSettings, FaceSettings
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from pipeline.edit import EditSettings, Pipeline
     from pipeline.subject import Aligned, Subject
     from weights.load import LoadedGenerator
-
-INTERRUPTED = 130
 
 
 def invert(
@@ -95,8 +93,8 @@ def invert(
             done += len(aligned)
     if interrupted():
         console.notice("Interrupted: the same command goes on with what is left.")
-        return INTERRUPTED
-    return SOME_FAILED if done < len(order) else 0
+        return codes.INTERRUPTED
+    return codes.SOME_FAILED if done < len(order) else 0
 
 
 def _targets(photos: Sequence[Path], output: Path | None, *, generator: Path) -> dict[Path, Path]:

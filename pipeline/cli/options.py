@@ -58,6 +58,13 @@ def _drag_defaults() -> dict[str, Parameter]:
 
 FaceOptions = Annotated[FaceSettings, _options("Face", 1)]
 InversionOptions = Annotated[InversionSettings, _options("Inversion", 3, prefix="invert-")]
+# Of a command that drags nothing.
+if TYPE_CHECKING:
+    PlainFaceOptions = FaceSettings
+else:
+    PlainFaceOptions = Annotated[
+        _with_parameters(FaceSettings, {"corrections": Parameter(parse=False)}), _options("Face", 1)
+    ]
 PlainInversionOptions = Annotated[InversionSettings, _options("Inversion", 3)]
 TuningOptions = Annotated[TuningSettings, _options("Pivotal tuning", 4, prefix="tune-", switch="tune")]
 CompositeOptions = Annotated[CompositeSettings, _options("Composite", 5)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli import console
+from pipeline.cli import codes, console
 from pipeline.cli.options import PhotoOptions, as_recipe
 from pipeline.recipes import Recipe
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pipeline.plan import Plan
     from pipeline.subject import Aligned
 
-NOT_ARRIVED = 6
 STREAM = Path("-")
 
 
@@ -139,7 +138,7 @@ def exit_code(*told: Mapping[str, Any]) -> int:
     """Return the exit code of edits that were made, by what `pipeline.report.describe` says of each."""
     from pipeline.report import succeeded
 
-    return 0 if all(succeeded(one) for one in told) else NOT_ARRIVED
+    return 0 if all(succeeded(one) for one in told) else codes.FELL_SHORT
 
 
 def find_target(photo: Path, options: PhotoOptions) -> Path:
@@ -187,6 +186,8 @@ def check_target(target: Path, options: PhotoOptions) -> None:
     from weights.errors import InvalidInput
 
     if target == STREAM:
+        if options.dry_run:  # no photo goes there
+            return
         if options.json:
             raise InvalidInput("The photo goes to stdout, and so cannot --json: give -o PATH.")
         if sys.stdout.isatty():

@@ -5,10 +5,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from pipeline.cli import console
+from pipeline.cli import codes, console
 from pipeline.cli.options import Flag
-
-WRONG = 1
 
 weights = App(name="weights", help="Generators and other networks: list, fetch, check, look into and convert them.")
 
@@ -179,7 +177,7 @@ def verify(name: str | None = None, /, *, json: Flag = False) -> int:
     else:
         for row in rows:
             console.result(f"{row['hash']:8} {row['name']:20} {row['path']}")
-    return WRONG if any(row["hash"] == "wrong" for row in rows) else 0
+    return codes.FAILED if any(row["hash"] == "wrong" for row in rows) else 0
 
 
 @weights.command

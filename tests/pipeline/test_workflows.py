@@ -349,7 +349,7 @@ def test_dry_run_says_how_long_and_writes_nothing(cli, photo, quickly):
     assert cli("edit", photo, "--drag", "1,1:2,2", "--generator", "nobody", "--dry-run")[0] == 2
 
 
-def test_dry_run_says_what_exists_and_leaves_stdout_to_the_photo(cli, photo, quickly, tmp_path):
+def test_dry_run_says_what_exists_and_leaves_stdout_to_the_photo(cli, photo, quickly, tmp_path, monkeypatch):
     there = tmp_path / "there.jpg"
     there.write_text("something")
     code, out, err = cli("edit", photo, *quickly, "--dry-run", "-o", there)
@@ -361,6 +361,10 @@ def test_dry_run_says_what_exists_and_leaves_stdout_to_the_photo(cli, photo, qui
     code, out, err = cli("edit", photo, *quickly, "--dry-run", "-o", "-")
     assert (code, out) == (0, "")
     assert "It takes at most" in err
+    code, out, _ = cli("edit", photo, *quickly, "--dry-run", "-o", "-", "--json")
+    assert (code, json.loads(out)["output"]) == (0, "-")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert cli("edit", photo, *quickly, "--dry-run", "-o", "-")[0] == 0
 
 
 def test_a_recipe_that_cannot_hold_a_name_is_told_before_the_work(cli, photo, quickly, tmp_path, monkeypatch):
