@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from drag.editor import drag
 from drag.landmarks import parse_drag
 from drag.settings import DragSettings, LandmarkDragSettings
 from inversion.settings import InversionSettings, TuningSettings
+from pipeline.check import PATIENCE
 from pipeline.edit import EditSettings, Pipeline
 from pipeline.faces import make_detector
 from pipeline.photo import Photo, decode_photo, encode_photo
 from pipeline.plan import Plan
-from pipeline.settings import ComputeSettings, FaceSettings
+from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings
 from tests.conftest import SMILE, smooth_picture, tiny_generator
 from weights.errors import InvalidInput, NoFace
 from weights.formats import native
@@ -52,7 +54,12 @@ def test_the_result_holds_every_stage(smile):
 
 
 def test_a_pipeline_is_used_again_and_gives_the_same(quick, store, astronaut, one_thread):
-    settings = replace(quick, inversion=InversionSettings(w_steps=2, steps=4), drag=LandmarkDragSettings(steps=8))
+    settings = replace(
+        quick,
+        inversion=InversionSettings(w_steps=2, steps=4),
+        drag=LandmarkDragSettings(steps=8),
+        faces=FaceSettings(corrections=1),
+    )
     pipeline = Pipeline(settings, store=store)
     first, again = (pipeline.edit(astronaut, [parse_drag(text) for text in SMILE]) for _ in range(2))
     assert (first.photo.pixels != astronaut.pixels).any()
@@ -161,6 +168,84 @@ def test_there_is_no_focus_without_a_face(centered, store):
     pipeline = Pipeline(replace(settings, inversion=replace(settings.inversion, focus=0.5)), store=store)
     with pytest.raises(InvalidInput, match="crops for tiny are cut without looking for one: leave it at 0"):
         pipeline.edit(Photo(pixels=smooth_picture(120, 160)), [parse_drag("80,60:90,66")])
+
+
+@pytest.mark.parametrize("how", ["detail", "paste"])
+def test_a_mask_keeps_what_may_not_move(centered, store, how):
+    settings = replace(center_settings(centered), composite=CompositeSettings(composite=how))
+    pipeline = Pipeline(replace(settings, drag=DragSettings(steps=8, learning_rate=0.03)), store=store)
+    photo = Photo(pixels=smooth_picture(120, 160))
+    mask = np.zeros((120, 160), np.float32)
+    mask[:, 80:] = 1
+    drags = [parse_drag("100,60:110,66")]
+    subject = pipeline.prepare(photo)
+    open_, held = pipeline.edit(subject, drags), pipeline.edit(subject, drags, mask=mask)
+    changed = [(result.photo.pixels != photo.pixels).any(axis=2) for result in (open_, held)]
+    feather = int(np.ceil(settings.composite.feather / 100 * 120))
+    assert changed[0][:, : 80 - feather].any()
+    assert not changed[1][:, : 80 - feather].any()
+    assert changed[1][:, 80:].any()
+    # The drag is held there as well, not the composite alone.
+    moved = [np.abs(result.edited - result.reconstruction)[:, :24].mean() for result in (open_, held)]
+    assert moved[1] < 0.8 * moved[0]
+
+
+def test_the_edited_crop_alone(centered, store):
+    settings = replace(center_settings(centered), composite=CompositeSettings(composite="crop"))
+    result = Pipeline(settings, store=store).edit(Photo(pixels=smooth_picture(120, 160)), [parse_drag("80,60:90,66")])
+    assert result.patch is None
+    assert (result.mask == 1).all()
+    assert result.photo.pixels.shape == (64, 64, 3)
+    assert np.abs(result.photo.pixels - result.edited.clip(0, 255)).max() <= 0.5
+    assert b"TrainedAlgorithmicMedia" in encode_photo(result.photo, "PNG")
+
+
+class Blind:
+    """A detector that sees the face of a photo where it was, whatever has become of it."""
+
+    name = "dlib"
+
+    def __init__(self, subject):
+        self.subject = subject
+
+    def detect(self, image):
+        face, frame = self.subject.face, self.subject.alignment
+        if np.array_equal(image, self.subject.photo.pixels):
+            return [face]
+        scale = len(image) / frame.size
+        return [replace(face, landmarks=(frame.to_crop(face.landmarks) + 0.5) * scale - 0.5)]
+
+
+def test_a_drag_goes_on_where_the_landmarks_fell_short(smile, quick, store, monkeypatch):
+    calls = []
+
+    def recorded(network, w, points, **how):
+        calls.append((w, points, how["origin"]))
+        return drag(network, w, points, **how)
+
+    monkeypatch.setattr("pipeline.edit.drag", recorded)
+    subject, drags = smile.subject, [parse_drag(text) for text in SMILE]
+    for rounds in (0, 1, 4):
+        calls.clear()
+        settings = replace(quick, drag=LandmarkDragSettings(steps=2), faces=FaceSettings(corrections=rounds))
+        pipeline = Pipeline(settings, store=store)
+        pipeline.__dict__["detector"] = Blind(subject)
+        result = pipeline.edit(subject, drags)
+        assert len(calls) == 1 + min(rounds, PATIENCE + 1)
+        assert all(origin is subject.w for _, _, origin in calls)
+        assert torch.equal(result.drag.w, calls[1][0] if rounds else result.drag.w)  # none came nearer than the first
+        for _, points, _ in calls[1:]:  # each asks for more, from where the landmarks are seen
+            assert points.handles == pytest.approx(smile.points.handles, abs=0.01)
+            assert (points.distances > 1.5 * smile.points.distances).all()
+
+
+def test_an_inversion_with_a_focus_gives_the_face_more_weight(smile, quick, store):
+    pipeline = Pipeline(replace(quick, inversion=InversionSettings(focus=0.5)), store=store)
+    weight = pipeline._focus(smile.subject)
+    assert weight.shape == (1, 1, 128, 128)
+    assert float(weight.mean()) == pytest.approx(1)
+    x, y = smile.subject.alignment.to_crop(smile.subject.face.landmarks[30:31])[0].astype(int)
+    assert float(weight[0, 0, y, x]) == pytest.approx(2 * float(weight[0, 0, 0, 0]), rel=0.01)
 
 
 @pytest.mark.parametrize("embedded", [True, False], ids=["embedded", "tiny"])
