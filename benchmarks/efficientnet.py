@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 SIDE = 224  # px, what the network was trained at
-FEATURES = 1280
 # Tan and Le, EfficientNet, 2019, table 1, without squeeze and excitation: repeats, kernel, stride, expansion.
 STAGES = ((1, 3, 1, 1), (2, 3, 2, 6), (2, 5, 2, 6), (3, 3, 2, 6), (3, 5, 1, 6), (4, 5, 2, 6), (1, 3, 1, 6))
 

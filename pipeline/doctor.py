@@ -107,7 +107,7 @@ def _weights(name: str, store: Store) -> Finding:
         return Finding(what=what, found="not fetched yet" if entry.sources else "not here", level="note", mend=mend)
     path = store.path(name)
     if whole is False:
-        return Finding(what=what, found=f"{path} is damaged", level="missing", mend=f"remove {path}")
+        return Finding(what=what, found=f"{path} is damaged", level="missing", mend=f"photodrag weights remove {name}")
     return Finding(what=what, found=f"{path.stat().st_size / 1e6:.0f} MB, {'hash right' if whole else 'no hash known'}")
 
 

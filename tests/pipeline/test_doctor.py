@@ -45,7 +45,9 @@ def test_weights_that_are_not_there_and_such_as_are_damaged(empty):
     path.write_bytes(b"damaged")
     damaged = by_name(doctor.examine(store=Store(offline=True)))["weights lpips-alex"]
     assert damaged.level == "missing"
-    assert damaged.mend == f"remove {path}"
+    assert damaged.mend == "photodrag weights remove lpips-alex"
+    assert run(damaged.mend.split()[1:]) == 0
+    assert not path.exists()
 
 
 def test_what_is_missing_comes_with_the_command_that_mends_it(empty, monkeypatch, capsys):
