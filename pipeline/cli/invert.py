@@ -201,7 +201,7 @@ def list_(*, json: Flag = False) -> None:
         {
             "path": str(path),
             "bytes": stat.st_size,
-            "made": datetime.fromtimestamp(stat.st_mtime, UTC).isoformat(timespec="seconds"),
+            "used": datetime.fromtimestamp(stat.st_mtime, UTC).isoformat(timespec="seconds"),
         }
         for path, stat in kept
     ]
@@ -209,7 +209,7 @@ def list_(*, json: Flag = False) -> None:
         console.result_json(rows)
         return
     for row in rows:
-        console.result(f"{row['made']}  {row['bytes']:>11,} bytes  {row['path']}")
+        console.result(f"{row['used']}  {row['bytes']:>11,} bytes  {row['path']}")
     console.notice(f"{len(rows)} inversions, {sum(stat.st_size for _, stat in kept) / 1e6:.1f} MB.")
 
 
