@@ -74,6 +74,7 @@ class Found:
     edited_identity: float = np.nan
     pivot_loss: float = np.nan
     seconds: float = np.nan
+    peak: float = np.nan  # MB, of the process that measured it, until then
     steps: int = 0
     curve: list[float] = field(default_factory=list)
 
@@ -135,6 +136,7 @@ class Bench:
         found.ms_ssim = ms_ssim(shown, crop)
         self._identity_and_edit(crop, shown, network, inversion.w, found)
         cv2.imwrite(str(picture), np.clip(shown + 0.5, 0, 255).astype(np.uint8)[..., ::-1])
+        found.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return vars(found)
 
     def _identity_and_edit(self, crop, shown, network, w: Tensor, found: Found) -> None:
@@ -231,12 +233,11 @@ def main() -> None:
         for name, crop in list(zip(names, crops, strict=True))[:: arguments.every]:
             measure = partial(bench.run, crop, case, path_of(items, case, name, ".png"))
             items.measure(item_name(case, name), measure, of=CASES[case])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    report(bench, items, names, crops, peak, arguments.output)
+    report(bench, items, names, crops, arguments.output)
 
 
-def report(bench: Bench, items: Items, names: list[str], crops: NDArray[np.float32], peak: float, output: Path) -> None:
+def report(bench: Bench, items: Items, names: list[str], crops: NDArray[np.float32], output: Path) -> None:
     """Write the table, the curves and a sheet of faces."""
     found: dict[str, list[Found]] = {}
     sheet = [np.hstack(list(crops[::4][:8]))]
@@ -265,11 +266,13 @@ def report(bench: Bench, items: Items, names: list[str], crops: NDArray[np.float
             f"{n['edited_identity']:.3f} | {sum(np.isnan(row.reached) for row in rows)} |"
         )
     print("\n".join(lines[4:]), flush=True)
+    peak = max(row.peak for rows in found.values() for row in rows)
+    same = "all rows are" if len({len(rows) for rows in found.values()}) == 1 else "not all rows are"
     lines += [
         "",
         *report_start(items, names),
         *report_pivots(found),
-        f"Peak memory of the process: {peak:.0f} MB. Cases were measured on different days of a machine under other",
+        f"Peak memory of a process: {peak:.0f} MB. Of the same faces {same}; cases may have been measured under other",
         "load: seconds of different rows cannot be compared, steps can. The sheet shows the crops and a row for each",
         "case, in order.",
         "",
