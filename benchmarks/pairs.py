@@ -116,7 +116,7 @@ class Inverted:
         w = start.w.clone().requires_grad_()
         optimizer = torch.optim.Adam([w])
         for i in range(settings.steps):
-            optimizer.param_groups[0]["lr"] = settings.learning_rate * self.generator.spread * ramp(i / settings.steps)
+            optimizer.param_groups[0]["lr"] = settings.learning_rate * self.generator.spread * ramp(i, settings.steps)
             shown = objective(network.synthesis(w, dtype=self.dtype)).sum()
             pull = settings.pull * ((w - start.w) / self.generator.spread).square().mean()
             optimizer.zero_grad()

@@ -69,11 +69,11 @@ def tune(
     parameters = _parameters(tuned, settings.blocks)
     for parameter in parameters:
         parameter.requires_grad_(True)
-    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
+    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, fused=True)
     locality = _Locality(network, pivot, objective, spread, dtype, seed) if settings.locality else None
     steps, completed = 0, True
     for i in range(settings.steps):
-        optimizer.param_groups[0]["lr"] = settings.learning_rate * ramp(i / settings.steps)
+        optimizer.param_groups[0]["lr"] = settings.learning_rate * ramp(i, settings.steps)
         perceptual, square = objective.parts(tuned(pivot, dtype=dtype))
         if float(perceptual.detach()) <= settings.enough:
             break

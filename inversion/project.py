@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -130,14 +130,14 @@ def project(
     with torch.no_grad():
         w = network.mapping.w_avg.expand(len(crops), -1) if encoder is None else encoder(crops, dtype=dtype)
     noise = None if encoder else torch.Generator("cpu").manual_seed(seed)
-    ws = search.run("w", w[:, None], steps_in_w(settings, encoder), noise=noise).expand(-1, network.config.num_ws, -1)
+    best = search.run("w", w[:, None], steps_in_w(settings, encoder), noise=noise)
+    ws = best.x.expand(-1, network.config.num_ws, -1)
     if settings.space == "w+" and search.completed:
-        ws = search.run("w+", ws, settings.steps, prior=_prior(network, ws, spread, settings))
-    with torch.no_grad():
-        images = search.render(ws)
-        loss = search.objective(images)
-    maps = {name: noise.detach() for name, noise in search.maps.items()}
-    return Projection(w=ws, images=images, loss=loss, steps=search.steps, completed=search.completed, noise=maps)
+        best = search.run("w+", ws, settings.steps, prior=_prior(network, ws, spread, settings))
+        ws = best.x
+    return Projection(
+        w=ws, images=best.images, loss=best.shown, steps=search.steps, completed=search.completed, noise=best.maps
+    )
 
 
 def steps_in_w(settings: InversionSettings, encoder: Encoder | None) -> int:
@@ -155,6 +155,28 @@ def _prior(
         space = PnSpace(network.mapping)
         return lambda ws: settings.pull * space.distance(ws)
     return lambda ws: settings.pull * ((ws - start) / spread).square().mean(dim=[1, 2])
+
+
+class _Best:
+    """The best code of each crop so far, and what it shows."""
+
+    def __init__(self, start: Tensor, images: Tensor) -> None:
+        """`start` (N, rows, w_dim) and `images` (N, 3, size, size) give shapes, dtypes and the device."""
+        self.x, self.images = start.detach().clone(), images.detach().clone()
+        self.loss = torch.full((len(start),), math.inf, device=start.device)
+        self.shown = self.loss.clone()
+        self.maps: dict[str, Tensor] = {}
+
+    def take(
+        self, better: Tensor, x: Tensor, images: Tensor, loss: Tensor, shown: Tensor, maps: Mapping[str, Tensor]
+    ) -> None:
+        """Take over those of the crops that are `better` (N,); noise maps are of a batch of one."""
+        self.x = torch.where(better[:, None, None], x.detach(), self.x)
+        self.images = torch.where(better[:, None, None, None], images.detach(), self.images)
+        self.loss = torch.where(better, loss.detach(), self.loss)
+        self.shown = torch.where(better, shown.detach(), self.shown)
+        if maps and bool(better):
+            self.maps = {name: noise.detach().clone() for name, noise in maps.items()}
 
 
 class _Search:
@@ -191,8 +213,8 @@ class _Search:
         *,
         prior: Callable[[Tensor], Tensor] | None = None,
         noise: torch.Generator | None = None,
-    ) -> Tensor:
-        """Return the best code on the way from `start` (N, rows, w_dim); rows is 1 or num_ws.
+    ) -> _Best:
+        """Return the best codes on the way from `start` (N, rows, w_dim), both ends included; rows is 1 or num_ws.
 
         Where noise maps are optimised, N is 1, and they are left as they were when that code was seen.
         """
@@ -201,24 +223,24 @@ class _Search:
         if self.maps:
             groups.append({"params": list(self.maps.values()), "rate": NOISE_LEARNING_RATE})
         optimizer = torch.optim.Adam(groups)
-        best, best_loss = start.clone(), torch.full((len(start),), math.inf, device=start.device)
-        best_maps = _copies(self.maps)
-        plateau = _Plateau(self.patience, best_loss)
-        for i in range(total):
-            for group in optimizer.param_groups:
-                group["lr"] = group["rate"] * ramp(i / total)
+        best: _Best | None = None
+        plateau = _Plateau(self.patience, start)
+        for i in range(total + 1):
             seen = x
-            if noise:
+            if noise and i < total:
                 strength = NOISE * self.spread * max(0.0, 1 - i / total / NOISE_END) ** 2
                 # The batch shares it, so that a crop is inverted as it would be alone.
                 seen = x + strength * torch.randn(1, *x.shape[1:], generator=noise, device="cpu").to(x)
-            shown = self.objective(self.render(seen.expand(-1, self.network.config.num_ws, -1)))
-            loss = shown + prior(x) if prior else shown
-            better = (loss.detach() < best_loss) & ~plateau.reached
-            best_loss = torch.where(better, loss.detach(), best_loss)
-            best = torch.where(better[:, None, None], seen.detach(), best)
-            if self.maps and bool(better):
-                best_maps = _copies(self.maps)
+            with torch.set_grad_enabled(i < total):
+                images = self.render(seen.expand(-1, self.network.config.num_ws, -1))
+                shown = self.objective(images)
+                loss = shown + prior(x) if prior else shown
+            best = best or _Best(start, images)
+            best.take((loss.detach() < best.loss) & ~plateau.reached, seen, images, loss, shown, self.maps)
+            if i == total or plateau.all_reached(best.loss):
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"] * ramp(i, total)
             optimizer.zero_grad()
             (loss.sum() + noise_loss(self.maps) if self.maps else loss.sum()).backward()
             optimizer.step()
@@ -228,26 +250,22 @@ class _Search:
             if (self.callback and self.callback(step) is False) or time.monotonic() > self.deadline:
                 self.completed = False
                 break
-            if plateau.all_reached(best_loss):
-                break
+        assert best is not None
         with torch.no_grad():
-            for name, kept in best_maps.items():
+            for name, kept in best.maps.items():
                 self.maps[name].copy_(kept)
         return best
-
-
-def _copies(maps: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: noise.detach().clone() for name, noise in maps.items()}
 
 
 class _Plateau:
     """Tells which losses have not fallen by half a percent in `patience` steps; none where that is 0."""
 
-    def __init__(self, patience: int, losses: Tensor) -> None:
-        """`losses` (N,) are those to start from."""
-        self.patience, self.best = patience, losses
-        self.since = torch.zeros_like(losses, dtype=torch.long)
-        self.reached = torch.zeros_like(losses, dtype=torch.bool)
+    def __init__(self, patience: int, start: Tensor) -> None:
+        """`start` (N, ...) has as many crops as there will be losses."""
+        self.patience = patience
+        self.best = torch.full((len(start),), math.inf, device=start.device)
+        self.since = torch.zeros_like(self.best, dtype=torch.long)
+        self.reached = torch.zeros_like(self.best, dtype=torch.bool)
 
     def all_reached(self, losses: Tensor) -> bool:
         """Look at the losses (N,) after another step, and tell whether all have reached their plateau."""
@@ -258,7 +276,11 @@ class _Plateau:
         return bool(self.reached.all())
 
 
-def ramp(t: float) -> float:
-    """Return the factor of the learning rate at share t of the steps: up linearly, down as a cosine."""
+def ramp(step: int, total: int) -> float:
+    """Return the factor of the learning rate at a step, from 0, of so many: up linearly, down as a cosine.
+
+    It is that of the step's middle: of a thousand steps the first and the last may do nothing, of ten they may not.
+    """
+    t = (step + 0.5) / total
     down = min(1.0, (1 - t) / RAMP_DOWN)
-    return (0.5 - 0.5 * math.cos(math.pi * down)) * min(1.0, max(t, 1e-3) / RAMP_UP)
+    return (0.5 - 0.5 * math.cos(math.pi * down)) * min(1.0, t / RAMP_UP)
