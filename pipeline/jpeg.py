@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metadata import mark_alone
+from pipeline.metadata import mark_alone, without_thumbnails
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +22,6 @@ EXIF_HEAD, XMP_HEAD, ICC_HEAD = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", 
 EXTENDED_XMP_HEAD, PHOTOSHOP_HEAD = b"http://ns.adobe.com/xmp/extension/\0", b"Photoshop 3.0\0"
 SOI, SOS, COM, APP0, APP1, APP2, APP13 = 0xD8, 0xDA, 0xFE, 0xE0, 0xE1, 0xE2, 0xED
 MOST = 65533  # bytes of a segment's content
-PHOTOSHOP_THUMBNAILS = (1033, 1036)
 
 TURNS = {
     1: [],
@@ -68,24 +67,10 @@ def kept_segments(data: bytes) -> tuple[Segment, ...]:
     kept: list[Segment] = []
     for marker, content in segments(data):
         if marker == APP13 and content.startswith(PHOTOSHOP_HEAD):
-            kept.append((marker, PHOTOSHOP_HEAD + _without_thumbnails(content[len(PHOTOSHOP_HEAD) :])))
+            kept.append((marker, PHOTOSHOP_HEAD + without_thumbnails(content[len(PHOTOSHOP_HEAD) :])))
         elif marker == COM or (marker == APP1 and content.startswith(EXTENDED_XMP_HEAD)):
             kept.append((marker, content))
     return tuple(kept)
-
-
-def _without_thumbnails(resources: bytes) -> bytes:
-    """Return Photoshop's image resources without its thumbnails; what cannot be read stays."""
-    out, at = b"", 0
-    while resources[at : at + 4] == b"8BIM":
-        name = resources[at + 6] + 1 if at + 6 < len(resources) else 1
-        start = at + 6 + name + name % 2
-        size = int.from_bytes(resources[start : start + 4], "big")
-        end = start + 4 + size + size % 2
-        if int.from_bytes(resources[at + 4 : at + 6], "big") not in PHOTOSHOP_THUMBNAILS:
-            out += resources[at:end]
-        at = end
-    return out + resources[at:]
 
 
 def with_metadata(

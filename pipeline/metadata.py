@@ -1,4 +1,4 @@
-"""EXIF and XMP of an edited photo: kept as they were, but for what the edit makes untrue.
+"""EXIF, XMP and Photoshop's data of an edited photo: kept as they were, but for what the edit makes untrue.
 
 EXIF is patched in place instead of written anew: maker notes hold offsets that a new layout would break.
 """
@@ -12,6 +12,7 @@ from io import BytesIO
 ORIENTATION = 0x0112
 EXIF_IFD, PIXEL_WIDTH, PIXEL_HEIGHT = 0x8769, 0xA002, 0xA003
 THUMBNAIL_OFFSET, THUMBNAIL_LENGTH = 0x0201, 0x0202
+PHOTOSHOP_THUMBNAILS = (1033, 1036)
 
 SHORT, LONG = 3, 4
 _CODES = {SHORT: "H", LONG: "I"}
@@ -154,6 +155,20 @@ def _jpeg_side(data: bytes) -> int:
             return max(1, height, width)
         at += 2 + size
     return 160
+
+
+def without_thumbnails(resources: bytes) -> bytes:
+    """Return Photoshop's image resources without its thumbnails; what cannot be read stays."""
+    out, at = b"", 0
+    while resources[at : at + 4] == b"8BIM":
+        name = resources[at + 6] + 1 if at + 6 < len(resources) else 1
+        start = at + 6 + name + name % 2
+        size = int.from_bytes(resources[start : start + 4], "big")
+        end = start + 4 + size + size % 2
+        if int.from_bytes(resources[at + 4 : at + 6], "big") not in PHOTOSHOP_THUMBNAILS:
+            out += resources[at:end]
+        at = end
+    return out + resources[at:]
 
 
 def mark_edited(xmp: bytes | None) -> bytes:

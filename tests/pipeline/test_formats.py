@@ -7,7 +7,7 @@ from io import BytesIO
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from pipeline import png, tiff
 from pipeline.photo import Photo, check_output, decode_photo, eight_bit, encode_photo
@@ -156,6 +156,24 @@ def test_the_transparent_grey_of_a_16_bit_png():
 @pytest.mark.parametrize("data", [b"", b"II*\0", b"MM\0*\0\0\xff\xff", b"II+\0" + bytes(20)])
 def test_tags_that_cannot_be_read(data):
     assert tiff.descriptive_tags(data) is None
+
+
+@pytest.mark.parametrize("kind", [1, 7])
+@pytest.mark.parametrize("written", ["TIFF", "PNG", "JPEG"])
+def test_what_photoshop_keeps_in_a_tiff_shows_the_photo_before_and_goes(kind, written):
+    thumbnail = b"8BIM" + struct.pack(">HHI", 1036, 0, 8) + b"OLDTHUMB"
+    iptc = b"8BIM" + struct.pack(">HHI", 1028, 0, 4) + b"kept"
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in ((34377, thumbnail + iptc), (37724, b"OLDLAYERS"), (0x010E, "a description")):
+        info[tag] = value
+        info.tagtype[tag] = 2 if isinstance(value, str) else kind
+    data = file_of(PICTURE, "TIFF", tiffinfo=info)
+    assert (b"OLDTHUMB" in data, b"OLDLAYERS" in data) == (True, True)
+    photo = decode_photo(data, name="it")
+    edited = encode_photo(photo.edited(photo.pixels), written)
+    assert (b"OLDTHUMB" in edited, b"OLDLAYERS" in edited) == (False, False)
+    tags = Image.open(BytesIO(edited)).getexif()
+    assert (tags[0x010E], tags[34377]) == ("a description", iptc)
 
 
 def test_heif():
