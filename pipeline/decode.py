@@ -80,6 +80,7 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
     orientation = _orientation(image)
     notices = _notices(image, format_, name)
     encoding = _encoding(image, data, turned=orientation >= 5)
+    can_keep = image.mode == "L" or (image.mode == "RGB" and _sampling(image, turned=orientation >= 5) is not None)
     mode, deep = image.mode, _read_deep(image, data, name)
     if deep is None:
         image.load()
@@ -109,7 +110,6 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
     ]
     if icc and not grey and usable_profile(icc) is None:
         notices.append(f"{name} has a colour profile that cannot be used: its colours are taken for sRGB's.")
-    can_keep = format_ == "JPEG" and (mode == "L" or (mode == "RGB" and encoding.get("subsampling") in (0, 1, 2)))
     return Photo(
         pixels=pixels,
         alpha=alpha,
@@ -120,7 +120,7 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
         xmp=xmp,
         encoding=encoding,
         segments=jpeg.kept_segments(data) if format_ == "JPEG" else (),
-        origin=Origin(data, pixels, orientation) if can_keep else None,
+        origin=Origin(data, pixels, orientation) if format_ == "JPEG" and can_keep else None,
         notices=tuple(notices),
     )
 
@@ -204,6 +204,15 @@ def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
+def _sampling(image: Image.Image, *, turned: bool) -> int | None:
+    """Return Pillow's number of a JPEG's chroma subsampling once it is upright; None where Pillow has none for it."""
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        return None
+    sampling = JpegImagePlugin.get_sampling(image)
+    # 4:2:2 turned by a quarter is 4:4:0.
+    return None if sampling == -1 or (turned and sampling == 1) else sampling
+
+
 def _encoding(image: Image.Image, data: bytes, *, turned: bool) -> dict[str, Any]:
     """Return how a file, `data`, was compressed, so that it can be written alike.
 
@@ -217,9 +226,9 @@ def _encoding(image: Image.Image, data: bytes, *, turned: bool) -> dict[str, Any
         numbers = [number for *_, number in image.layer[:2] if number in image.quantization]
         tables = [np.reshape(image.quantization[number], (8, 8)) for number in numbers]
         options["qtables"] = {k: (t.T if turned else t).ravel().tolist() for k, t in enumerate(tables)}
-        sampling = JpegImagePlugin.get_sampling(image)
-        # 4:2:2 turned is 4:4:0, which Pillow does not write: keep all of the colour instead.
-        options["subsampling"] = 0 if turned and sampling == 1 else sampling
+        sampling = _sampling(image, turned=turned)
+        # What Pillow does not write, as 4:4:0, keeps all of its colour instead.
+        options["subsampling"] = 0 if sampling is None else sampling
         options["progressive"] = bool(image.info.get("progressive"))
     elif image.format == "TIFF":
         compression = image.info.get("compression", "raw")

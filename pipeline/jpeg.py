@@ -147,13 +147,13 @@ def replace_blocks(
         data: the JPEG before.
         changed: (H, W), upright, where the picture is another one.
         encode: makes a JPEG, by the tables and the subsampling of `data`, of rows and columns of the picture.
-        sampling: Pillow's number of the subsampling.
+        sampling: Pillow's number of the subsampling, of the upright picture.
         grey: it has one channel.
         orientation: EXIF's, of `data`; the result is upright.
         progressive: write it so.
     """
     kind: str | int = "grey" if grey else sampling
-    if kind not in UNITS or not has_jpegtran() or (TURNS[orientation] and kind == 1 and orientation >= 5):
+    if kind not in UNITS or not has_jpegtran():
         return None
     options = ["-copy", "none", "-progressive" if progressive else "-optimize"]
     with tempfile.TemporaryDirectory() as folder:

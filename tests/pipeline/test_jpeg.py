@@ -1,12 +1,13 @@
 """JPEG's segments and blocks."""
 
 import shutil
+import subprocess
 from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from pipeline import jpeg
 from pipeline.metadata import mark_edited
@@ -87,6 +88,36 @@ def test_what_cannot_be_turned_without_loss_is_compressed_anew():
     data = file_of(PICTURE[:101], "JPEG", quality=80, subsampling=2, exif=exif(6))
     photo = decode_photo(data, name="it")
     assert np.abs(pixels_of(encode_photo(edit(photo), "JPEG")) - edit(photo).pixels).mean() < 6
+
+
+def sampled(data, factors):
+    """Return a JPEG that says another subsampling; `factors` are brightness's, 16 x across + down."""
+    frame = data.index(b"\xff\xc0")
+    return data[: frame + 11] + bytes([factors]) + data[frame + 12 :]
+
+
+@needs_jpegtran
+def test_a_subsampling_that_pillow_does_not_name_keeps_all_of_its_colour(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (56, 80, 3), np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    (tmp_path / "422.jpg").write_bytes(file_of(picture, "JPEG", quality=95, subsampling=1))
+    turn = ["jpegtran", "-rotate", "90", "-outfile", tmp_path / "440.jpg", tmp_path / "422.jpg"]
+    subprocess.run(turn, check=True)
+    photo = decode_photo((tmp_path / "440.jpg").read_bytes(), name="it")
+    assert (photo.encoding["subsampling"], photo.origin) == (0, None)
+    written = encode_photo(edit(photo), "JPEG")
+    assert JpegImagePlugin.get_sampling(Image.open(BytesIO(written))) == 0
+    assert np.abs(pixels_of(written) - edit(photo).pixels).mean() < 3
+
+
+@pytest.mark.parametrize("factors", [0x41, 0x14])
+def test_blocks_of_a_subsampling_that_pillow_does_not_name_are_not_kept(factors):
+    photo = decode_photo(sampled(file_of(PICTURE, "JPEG", subsampling=1), factors), name="it")
+    assert (photo.encoding["subsampling"], photo.origin) == (0, None)
+
+
+def test_422_turned_is_not_kept():
+    photo = decode_photo(file_of(PICTURE, "JPEG", subsampling=1, exif=exif(6)), name="it")
+    assert (photo.encoding["subsampling"], photo.origin) == (0, None)
 
 
 def test_without_jpegtran_the_tables_stay(monkeypatch):
