@@ -39,7 +39,7 @@ UNITS = {"grey": (8, 8), 0: (8, 8), 1: (16, 8), 2: (16, 16)}
 """Width and height of the smallest unit of blocks, by Pillow's number of the chroma subsampling."""
 
 Segment = tuple[int, bytes]
-Pixels = NDArray[np.uint8]
+Rectangle = tuple[slice, slice]  # rows and columns
 
 
 def segments(data: bytes) -> list[Segment]:
@@ -127,7 +127,11 @@ def has_jpegtran() -> bool:
     path = shutil.which("jpegtran")
     if path is None:
         return False
-    told = subprocess.run([path, "-help"], capture_output=True, text=True, check=False)
+    try:
+        told = subprocess.run([path, "-help"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        _log.info("jpegtran does not start: %s", error)
+        return False
     return "-drop" in told.stdout + told.stderr
 
 
@@ -155,14 +159,28 @@ def replace_blocks(
     kind: str | int = "grey" if grey else sampling
     if kind not in UNITS or not has_jpegtran():
         return None
+    try:
+        return _replace_in_folder(data, rectangles(changed, UNITS[kind]), encode, TURNS[orientation], progressive)
+    except OSError as error:  # a temporary folder that is full or missing costs the blocks, not the edit
+        _log.warning("blocks of the JPEG cannot be kept, all is compressed anew: %s", error)
+        return None
+
+
+def _replace_in_folder(
+    data: bytes,
+    places: Sequence[Rectangle],
+    encode: Callable[[slice, slice], bytes],
+    turn: Sequence[str],
+    progressive: bool,
+) -> bytes | None:
+    """Do the work of `replace_blocks` in a temporary folder; `places` are the rectangles of new blocks."""
     options = ["-copy", "none", "-progressive" if progressive else "-optimize"]
     with tempfile.TemporaryDirectory() as folder:
         now, then, patch = (Path(folder) / name for name in ("now.jpg", "then.jpg", "patch.jpg"))
         now.write_bytes(data)
-        turn = [*TURNS[orientation], "-perfect"] if TURNS[orientation] else []
-        if not _jpegtran([*options, *turn], now, then):
+        if not _jpegtran([*options, *turn, *(["-perfect"] if turn else [])], now, then):
             return None
-        for rows, columns in rectangles(changed, UNITS[kind]):
+        for rows, columns in places:
             now, then = then, now
             patch.write_bytes(encode(rows, columns))
             if not _jpegtran([*options, "-drop", f"+{columns.start}+{rows.start}", str(patch)], now, then):
@@ -178,7 +196,7 @@ def _jpegtran(options: Sequence[str], source: Path, target: Path) -> bool:
     return result.returncode == 0
 
 
-def rectangles(changed: NDArray[np.bool_], unit: tuple[int, int]) -> list[tuple[slice, slice]]:
+def rectangles(changed: NDArray[np.bool_], unit: tuple[int, int]) -> list[Rectangle]:
     """Return rows and columns, in whole units, of a few rectangles that hold all that changed.
 
     Each patch of changed units is cut into bands, so that a round one does not drag its corners along.

@@ -2,8 +2,10 @@
 
 import shutil
 import subprocess
+import tempfile
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,6 +127,26 @@ def test_without_jpegtran_the_tables_stay(monkeypatch):
     data = file_of(PICTURE, "JPEG", quality=70, subsampling=2)
     written = encode_photo(edit(decode_photo(data, name="it")), "JPEG")
     assert Image.open(BytesIO(written)).quantization == Image.open(BytesIO(data)).quantization
+
+
+def full(path, data):
+    raise OSError(28, "No space left on device")
+
+
+@needs_jpegtran
+@pytest.mark.parametrize("fault", ["missing", "full", "no program"])
+def test_a_temporary_folder_that_fails_costs_the_blocks_and_not_the_edit(fault, monkeypatch, tmp_path, caplog):
+    photo = edit(decode_photo(file_of(PICTURE, "JPEG", quality=70, subsampling=2), name="it"))
+    anew = encode_photo(replace(photo, origin=None), "JPEG")
+    if fault == "missing":
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    elif fault == "full":
+        monkeypatch.setattr(Path, "write_bytes", full)
+    else:
+        monkeypatch.setattr(shutil, "which", lambda name: str(tmp_path))
+    caplog.set_level("INFO")
+    assert encode_photo(photo, "JPEG") == anew
+    assert ("does not start" if fault == "no program" else "all is compressed anew") in caplog.text
 
 
 def test_rgb_jpegs_are_not_taken_for_ycbcr():
