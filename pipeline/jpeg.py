@@ -174,18 +174,22 @@ def _replace_in_folder(
     progressive: bool,
 ) -> bytes | None:
     """Do the work of `replace_blocks` in a temporary folder; `places` are the rectangles of new blocks."""
-    options = ["-copy", "none", "-progressive" if progressive else "-optimize"]
     with tempfile.TemporaryDirectory() as folder:
-        now, then, patch = (Path(folder) / name for name in ("now.jpg", "then.jpg", "patch.jpg"))
+        now, then = Path(folder) / "now.jpg", Path(folder) / "then.jpg"
         now.write_bytes(data)
-        if not _jpegtran([*options, *turn, *(["-perfect"] if turn else [])], now, then):
-            return None
-        for rows, columns in places:
-            now, then = then, now
+        passes = [[*turn, "-perfect"]] if turn else []
+        for number, (rows, columns) in enumerate(places):
+            patch = Path(folder) / f"{number}.jpg"
             patch.write_bytes(encode(rows, columns))
-            if not _jpegtran([*options, "-drop", f"+{columns.start}+{rows.start}", str(patch)], now, then):
+            passes.append(["-drop", f"+{columns.start}+{rows.start}", str(patch)])
+        passes = passes or [[]]
+        # How the blocks are packed, which takes the most time, is chosen once: the last pass packs all of them again.
+        passes[-1].append("-progressive" if progressive else "-optimize")
+        for options in passes:
+            if not _jpegtran(["-copy", "none", *options], now, then):
                 return None
-        return then.read_bytes()
+            now, then = then, now
+        return now.read_bytes()
 
 
 def _jpegtran(options: Sequence[str], source: Path, target: Path) -> bool:

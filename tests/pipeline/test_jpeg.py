@@ -129,6 +129,46 @@ def test_without_jpegtran_the_tables_stay(monkeypatch):
     assert Image.open(BytesIO(written)).quantization == Image.open(BytesIO(data)).quantization
 
 
+LAYOUTS = {
+    "4:2:0": {"subsampling": 2},
+    "4:4:4": {"subsampling": 0},
+    "restarts": {"subsampling": 1, "restart_marker_blocks": 3},
+    "grey": {},
+}
+
+
+@needs_jpegtran
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("edited", [False, True])
+def test_only_the_last_pass_packs_the_blocks_and_the_file_is_the_same(
+    layout, progressive, orientation, edited, monkeypatch
+):
+    picture = Image.fromarray(PICTURE).convert("L" if layout == "grey" else "RGB")
+    options = {"quality": 70, "progressive": progressive, "exif": exif(orientation)} | LAYOUTS[layout]
+    photo = decode_photo(file_of(picture, "JPEG", **options), name="it")
+    photo = edit(photo) if edited else photo
+    run, packing, passes = jpeg._jpegtran, "-progressive" if progressive else "-optimize", []
+
+    def record(arguments, source, target):
+        passes.append(arguments)
+        return run(arguments, source, target)
+
+    def pack_always(arguments, source, target):
+        return run(arguments if packing in arguments else [*arguments, packing], source, target)
+
+    monkeypatch.setattr(jpeg, "_jpegtran", record)
+    written = encode_photo(photo, "JPEG")
+    assert [packing in arguments for arguments in passes] == [False] * (len(passes) - 1) + [True] * bool(passes)
+    if not (layout == "restarts" and orientation == 6):  # which is compressed anew
+        drops = sum("-drop" in arguments for arguments in passes)
+        assert len(passes) == max(1, drops + (orientation > 1))
+        assert bool(drops) == edited
+    monkeypatch.setattr(jpeg, "_jpegtran", pack_always)
+    assert encode_photo(photo, "JPEG") == written
+
+
 def full(path, data):
     raise OSError(28, "No space left on device")
 
