@@ -28,8 +28,11 @@ TRANSPOSES = {
     8: Image.Transpose.ROTATE_90,
 }
 """What of Pillow brings a picture of an EXIF orientation upright."""
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, TypeError, AttributeError)
-"""What Pillow raises for a file that is damaged: beside its own errors those of the code that stumbles over it."""
+UNREADABLE = (
+    *(OSError, ValueError, SyntaxError, EOFError, struct.error, RuntimeError),
+    *(AttributeError, IndexError, TypeError),
+)
+"""What Pillow and its plugins raise for a damaged file: their own errors, and those of the code that stumbles."""
 
 
 def decode_photo(data: bytes, *, name: str) -> Photo:
@@ -56,7 +59,7 @@ def decode_photo(data: bytes, *, name: str) -> Photo:
     except PhotodragError:
         raise
     except UNREADABLE as error:
-        raise InvalidFile(f"{name} is damaged: {error}.") from error
+        raise InvalidFile(f"{name} is damaged: {str(error).strip()}.") from error
 
 
 def _has_chunk(data: bytes, chunk: bytes) -> bool:

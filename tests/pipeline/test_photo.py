@@ -185,6 +185,28 @@ def second_page_without_width():
     return head + b"\0\7" + width[2:] + rest
 
 
+def cut_animation():
+    """A GIF that ends in the head of its second frame."""
+    frames = [Image.fromarray(PICTURE), Image.fromarray(PICTURE[::-1].copy())]
+    data = file_of(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    return data[: data.rindex(b"!\xf9\x04") + 3]
+
+
+def frame_without_channels():
+    """A JPEG whose frame is too short to name a channel."""
+    data = file_of(PICTURE, "JPEG")
+    at = data.index(b"\xff\xc0") + 2
+    return data[:at] + b"\0\x08" + data[at + 2 :]
+
+
+def enormous_heif():
+    """A HEIF that claims more lines than its reader lets in."""
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    data = file_of(PICTURE, "HEIF")
+    at = data.index(b"ispe") + 12
+    return data[:at] + b"\xff" + data[at + 1 :]
+
+
 def linear_srgb():
     """A profile of sRGB's primaries whose values grow with the light; by its name it is sRGB's."""
     number = struct.pack(">i", 1 << 16)
@@ -246,11 +268,18 @@ def test_a_profile_that_works_one_way_only_is_kept_and_said(icc):
         (file_of(PICTURE, "PNG")[:200], "damaged"),
         (file_of(PICTURE, "JPEG")[:400], "damaged"),
         (second_page_without_width(), "damaged: Missing dim"),
+        (cut_animation(), "damaged: index out of range"),
+        (frame_without_channels(), "damaged: list index out of range"),
     ],
 )
 def test_bad_files(data, message):
     with pytest.raises(InvalidFile, match=message):
         decode_photo(data, name="it")
+
+
+def test_a_heif_of_an_enormous_size():
+    with pytest.raises(InvalidFile, match=r"damaged: .*Security limit.*\d\.$"):
+        decode_photo(enormous_heif(), name="it")
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF"])
