@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 
-ORIENTATION = 0x0112
+IMAGE_WIDTH, IMAGE_LENGTH, ORIENTATION = 0x0100, 0x0101, 0x0112
 EXIF_IFD, PIXEL_WIDTH, PIXEL_HEIGHT = 0x8769, 0xA002, 0xA003
 THUMBNAIL_OFFSET, THUMBNAIL_LENGTH = 0x0201, 0x0202
 PHOTOSHOP_THUMBNAILS = (1033, 1036)
@@ -113,6 +113,8 @@ def refresh(exif: bytes, width: int, height: int, thumbnail: Callable[[int, int]
     try:
         tags = _Exif(exif)
         first = tags.integer(4)
+        tags.set(first, IMAGE_WIDTH, width)
+        tags.set(first, IMAGE_LENGTH, height)
         pointer = tags.find(first, EXIF_IFD)
         if pointer:
             tags.set(tags.value(pointer), PIXEL_WIDTH, width)

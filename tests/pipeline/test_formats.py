@@ -288,8 +288,11 @@ def test_a_resolution_that_makes_no_sense_is_left_out_of_a_png(resolution, wante
 def test_sizes_in_exif_follow_a_turn():
     tags = Image.Exif()
     tags[0x0112] = 6
+    tags[0x0100], tags[0x0101] = 64, 48
     tags.get_ifd(0x8769)[0xA002] = 64
     tags.get_ifd(0x8769)[0xA003] = 48
     photo = decode_photo(file_of(PICTURE, "PNG", exif=tags.tobytes()), name="it")
-    found = Image.open(BytesIO(encode_photo(photo, "PNG"))).getexif().get_ifd(0x8769)
+    written = Image.open(BytesIO(encode_photo(photo, "PNG"))).getexif()
+    found = written.get_ifd(0x8769)
     assert (found[0xA002], found[0xA003]) == (48, 64) == (photo.width, photo.height)
+    assert (written[0x0100], written[0x0101]) == (48, 64)
