@@ -62,14 +62,16 @@ def decode_photo(data: bytes, *, name: str) -> Photo:
         raise InvalidFile(f"{name} is damaged: {str(error).strip()}.") from error
 
 
-def _has_chunk(data: bytes, chunk: bytes) -> bool:
-    """Tell whether a RIFF file, as WebP is one, has a chunk of that name."""
+def _is_lossless_webp(data: bytes) -> bool:
+    """Tell whether the first picture of a WebP is compressed without loss."""
     at = 12
     while at + 8 <= len(data):
-        if data[at : at + 4] == chunk:
-            return True
+        chunk = data[at : at + 4]
+        if chunk in (b"VP8L", b"VP8 "):
+            return chunk == b"VP8L"
         (length,) = struct.unpack_from("<I", data, at + 4)
-        at += 8 + length + length % 2
+        # A frame of an animation is 16 bytes of its place and time, and then the chunks of a picture.
+        at += 8 + (16 if chunk == b"ANMF" else length + length % 2)
     return False
 
 
@@ -238,6 +240,5 @@ def _encoding(image: Image.Image, data: bytes, *, turned: bool) -> dict[str, Any
         # Whatever a TIFF was compressed with, Deflate loses nothing more.
         options["compressed"] = compression != "raw"
     elif image.format == "WEBP":
-        lossless = _has_chunk(data, b"VP8L")
-        options |= {"lossless": True} if lossless else {"lossless": False, "quality": 95, "method": 6}
+        options |= {"lossless": True} if _is_lossless_webp(data) else {"lossless": False, "quality": 95, "method": 6}
     return options

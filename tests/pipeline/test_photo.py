@@ -161,6 +161,15 @@ def test_webp_keeps_its_kind():
         assert (b"VP8L" in written) == lossless
 
 
+@pytest.mark.parametrize("lossless", [True, False])
+def test_an_animated_webp_keeps_its_kind(lossless):
+    frames = [Image.fromarray(PICTURE), Image.fromarray(PICTURE[::-1].copy())]
+    data = file_of(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=lossless)
+    assert b"ANMF" in data
+    written = encode_photo(decode_photo(data, name="it"), "WEBP")
+    assert (b"VP8L" in written, b"VP8 " in written) == (lossless, not lossless)
+
+
 def wide_gamut():
     """A profile whose primaries are far from sRGB's: sRGB's own with red and green exchanged."""
     data = bytearray(ICC)
@@ -285,7 +294,7 @@ def test_a_heif_of_an_enormous_size():
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF"])
 def test_chunks_are_looked_for_in_webp_alone(format_, monkeypatch):
     """A walk through another file may be as long as that."""
-    monkeypatch.setattr("pipeline.decode._has_chunk", lambda data, chunk: pytest.fail("a walk"))
+    monkeypatch.setattr("pipeline.decode._is_lossless_webp", lambda data: pytest.fail("a walk"))
     assert decode_photo(file_of(PICTURE, format_), name="it").pixels.shape == PICTURE.shape
 
 
