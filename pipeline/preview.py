@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from drag.editor import DragResult
 from pipeline.faces import Face
+from pipeline.metadata import mark_edited
 from pipeline.tensors import Crop
 from weights.errors import InvalidInput
 from weights.files import replacing
@@ -26,6 +28,8 @@ Canvas = NDArray[np.uint8]
 
 def write_preview(path: Path, result: DragResult, render: Callable[[Tensor], Crop]) -> None:
     """Write the drag as an animated GIF or WebP or as MP4, with handles, targets and the handles' paths drawn.
+
+    A WebP says in its XMP that it was edited; a GIF and an MP4 say nothing.
 
     Args:
         path: ends in .gif, .webp or .mp4.
@@ -45,7 +49,8 @@ def write_preview(path: Path, result: DragResult, render: Callable[[Tensor], Cro
         else:
             images = [Image.fromarray(frame) for frame in frames]
             durations = [FRAME] * (len(images) - 1) + [LAST_FRAME]
-            images[0].save(temporary, save_all=True, append_images=images[1:], duration=durations, loop=0)
+            said: dict[str, Any] = {"xmp": mark_edited(None)} if path.suffix.lower() == ".webp" else {}
+            images[0].save(temporary, save_all=True, append_images=images[1:], duration=durations, loop=0, **said)
 
 
 def _write_mp4(path: Path, frames: Sequence[Canvas]) -> None:

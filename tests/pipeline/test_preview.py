@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from drag.editor import DragResult
+from pipeline.metadata import mark_edited
 from pipeline.preview import FRAME, LAST_FRAME, write_preview
 from tests.conftest import full_disk
 
@@ -26,6 +28,12 @@ def test_a_film_is_written_whole(tmp_path, drag):
     write_preview(tmp_path / "a.mp4", drag, noise)
     film = cv2.VideoCapture(str(tmp_path / "a.mp4"))
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 4 + LAST_FRAME // FRAME
+
+
+def test_a_webp_says_that_it_was_edited(tmp_path, drag):
+    write_preview(tmp_path / "a.webp", drag, noise)
+    with Image.open(tmp_path / "a.webp") as image:
+        assert image.info["xmp"] == mark_edited(None)
 
 
 @pytest.mark.parametrize("ending", ["mp4", "gif", "webp"])
