@@ -92,7 +92,7 @@ def check_preview(path: Path) -> None:
 def draw_drag(crop: Crop, result: DragResult, step: int) -> Canvas:
     """Draw handles (red), targets (blue) and paths (yellow) up to `step` on an enlarged crop."""
     factor = max(1, -(-SIDE // len(crop)))
-    canvas = _enlarge(crop, factor)
+    canvas = _enlarge(np.clip(crop + 0.5, 0, 255).astype(np.uint8), factor)
     for path, target in zip(result.path.transpose(1, 0, 2), result.targets, strict=True):
         way = [_at(p, factor) for p in path[: step + 1]]
         for a, b in pairwise(way):
@@ -107,7 +107,7 @@ def draw_faces(pixels: NDArray[np.uint8], faces: Sequence[Face]) -> Canvas:
     # Numbers are legible where a face is 600 px wide: a smaller one's picture is enlarged.
     smallest = min((f.box[2] - f.box[0] for f in faces), default=600)
     factor = int(np.clip(round(600 / max(smallest, 1)), 1, 2400 // max(pixels.shape[:2]) or 1))
-    canvas = _enlarge(pixels.astype(np.float32), factor)
+    canvas = _enlarge(pixels, factor)
     for number, face in enumerate(faces, start=1):
         x0, y0, x1, y1 = face.box
         cv2.rectangle(canvas, _at((x0, y0), factor), _at((x1, y1), factor), TARGET, 2, cv2.LINE_AA)
@@ -125,9 +125,9 @@ def side_by_side(pictures: Sequence[NDArray[np.uint8]], *, gap: int = 8) -> Canv
     return np.hstack(row[:-1])
 
 
-def _enlarge(picture: NDArray[np.float32], factor: int) -> Canvas:
-    shown = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
-    large = cv2.resize(shown, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+def _enlarge(picture: NDArray[np.uint8], factor: int) -> Canvas:
+    """Return an enlarged copy."""
+    large = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     return np.ascontiguousarray(large, np.uint8)
 
 
