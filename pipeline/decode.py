@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 
 from pipeline import heif, jpeg, png, tiff
 from pipeline.encode import FORMATS
-from pipeline.metadata import ORIENTATION, mark_edited, upright
+from pipeline.metadata import ORIENTATION, holds_picture, mark_edited, upright
 from pipeline.picture import Origin, Photo, Pixels, usable_profile
 from weights.errors import InvalidFile, PhotodragError
 
@@ -83,7 +83,7 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
     """Take pixels and metadata out of a picture that Pillow opened; `data` is its file."""
     format_ = "JPEG" if image.format == "MPO" else image.format or "PNG"
     orientation = _orientation(image)
-    notices = _notices(image, format_, name)
+    notices = _notices(image, format_, data, name)
     encoding = _encoding(image, data, turned=orientation >= 5)
     can_keep = image.mode == "L" or (image.mode == "RGB" and _sampling(image, turned=orientation >= 5) is not None)
     mode, deep = image.mode, _read_deep(image, data, name)
@@ -139,7 +139,7 @@ def _orientation(image: Image.Image) -> int:
     return int(orientation) if orientation in jpeg.TURNS else 1
 
 
-def _notices(image: Image.Image, format_: str, name: str) -> list[str]:
+def _notices(image: Image.Image, format_: str, data: bytes, name: str) -> list[str]:
     """Return what to tell the user of a file that holds more than what is edited."""
     frames = getattr(image, "n_frames", 1)
     notices = []
@@ -147,6 +147,11 @@ def _notices(image: Image.Image, format_: str, name: str) -> list[str]:
         notices.append(f"{name} holds {frames} pictures: the first is edited, and the others are left out.")
     elif frames > 1:
         notices.append(f"{name} is animated ({frames} frames): the first is edited, and written as a still picture.")
+    if _holds_more(image, data):
+        notices.append(
+            f"{name} holds more than its picture (a gain map, depth, a film or a picture before an effect): "
+            "that is left out."
+        )
     if format_ == "TIFF" and tiff.extra_sample(image) == tiff.UNSPECIFIED:
         notices.append(f"{name} has a channel beside its colours that it says nothing of: it is left out.")
     if image.mode == "CMYK":
@@ -154,6 +159,16 @@ def _notices(image: Image.Image, format_: str, name: str) -> list[str]:
     if format_ == "HEIF" and image.info.get("bit_depth", 8) > 8:
         notices.append(f"{name} has {image.info['bit_depth']} bits a colour: it is edited and written at 8.")
     return notices
+
+
+def _holds_more(image: Image.Image, data: bytes) -> bool:
+    """Tell whether a file holds something beside its picture that is no other frame or page."""
+    xmp = image.info.get("xmp", b"")
+    if isinstance(xmp, bytes) and holds_picture(xmp):
+        return True
+    if image.format == "HEIF":
+        return bool(image.info.get("aux") or image.info.get("depth_images")) or heif.holds_film(data)
+    return image.format == "JPEG" and jpeg.holds_more(data)
 
 
 def _read_deep(image: Image.Image, data: bytes, name: str) -> NDArray[np.uint16] | None:

@@ -10,6 +10,21 @@ def is_heif(data: bytes) -> bool:
     return data[4:8] == b"ftyp" and data[8:12] in BRANDS
 
 
+def holds_film(data: bytes) -> bool:
+    """Tell whether a HEIF holds the film of a motion photo: a box of its own among the file's."""
+    at = 0
+    while at + 8 <= len(data):
+        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if kind == b"mpvd":
+            return True
+        if size == 1:  # the true one stands behind the kind
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
+        if size < 8:  # to the end of the file
+            return False
+        at += size
+    return False
+
+
 def enable(name: str) -> None:
     """Teach Pillow to read and write HEIF.
 

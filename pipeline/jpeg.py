@@ -4,6 +4,7 @@ Source: ITU-T T.81, annex B, for the segments; jpegtran of libjpeg-turbo moves b
 """
 
 import logging
+import re
 import shutil
 import subprocess
 import tempfile
@@ -14,13 +15,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metadata import mark_alone, without_thumbnails
+from pipeline.metadata import XMP_THUMBNAIL, holds_picture, mark_alone, without_thumbnails
 
 _log = logging.getLogger(__name__)
 
 EXIF_HEAD, XMP_HEAD, ICC_HEAD = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 EXTENDED_XMP_HEAD, PHOTOSHOP_HEAD = b"http://ns.adobe.com/xmp/extension/\0", b"Photoshop 3.0\0"
-SOI, SOS, COM, APP0, APP1, APP2, APP13 = 0xD8, 0xDA, 0xFE, 0xE0, 0xE1, 0xE2, 0xED
+SOI, EOI, SOS, COM, APP0, APP1, APP2, APP13 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0, 0xE1, 0xE2, 0xED
+EXTENDED_XMP_START = len(EXTENDED_XMP_HEAD) + 32 + 4 + 4  # behind its sum, length and place
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # but those that stand among pixels
 MOST = 65533  # bytes of a segment's content
 
 TURNS = {
@@ -61,16 +64,48 @@ def segments(data: bytes) -> list[Segment]:
 def kept_segments(data: bytes) -> tuple[Segment, ...]:
     """Return the segments of a JPEG that stay true after an edit, and that no field of a photo holds.
 
-    These are comments, IPTC (without Photoshop's thumbnail) and extended XMP. Pictures behind the first one
-    (gain maps, depth, the other eye) would show the photo before the edit, and so their index goes.
+    These are comments, IPTC (without Photoshop's thumbnail) and extended XMP, unless that holds a picture. Pictures
+    behind the first one (gain maps, depth, the other eye) would show the photo before the edit, and so their index
+    goes.
     """
     kept: list[Segment] = []
-    for marker, content in segments(data):
+    found = segments(data)
+    extended = _extended_xmp(found)
+    keep_extended = not (holds_picture(extended) or XMP_THUMBNAIL.encode() in extended)
+    for marker, content in found:
         if marker == APP13 and content.startswith(PHOTOSHOP_HEAD):
             kept.append((marker, PHOTOSHOP_HEAD + without_thumbnails(content[len(PHOTOSHOP_HEAD) :])))
-        elif marker == COM or (marker == APP1 and content.startswith(EXTENDED_XMP_HEAD)):
+        elif marker == COM or (keep_extended and is_extended_xmp((marker, content))):
             kept.append((marker, content))
     return tuple(kept)
+
+
+def is_extended_xmp(segment: Segment) -> bool:
+    """Tell whether a segment is a part of extended XMP."""
+    marker, content = segment
+    return marker == APP1 and content.startswith(EXTENDED_XMP_HEAD)
+
+
+def _extended_xmp(found: Sequence[Segment]) -> bytes:
+    """Return a JPEG's extended XMP."""
+    return b"".join(content[EXTENDED_XMP_START:] for marker, content in found if is_extended_xmp((marker, content)))
+
+
+def holds_more(data: bytes) -> bool:
+    """Tell whether a JPEG holds more than its picture: others or a film behind it, or one in its extended XMP."""
+    behind = _behind(data)
+    return b"\xff\xd8\xff" in behind or b"ftyp" in behind or holds_picture(_extended_xmp(segments(data)))
+
+
+def _behind(data: bytes) -> bytes:
+    """Return what stands behind the end of a JPEG's first picture."""
+    at = 2
+    while found := MARKER.search(data, at):
+        at = found.end()
+        if data[at - 1] == EOI:
+            return data[at:]
+        at += int.from_bytes(data[at : at + 2], "big")
+    return b""
 
 
 def with_metadata(

@@ -23,6 +23,23 @@ TIFF = "http://ns.adobe.com/tiff/1.0/"
 IPTC_EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 PREFIXES = {"rdf": RDF, "x": META, "tiff": TIFF, "Iptc4xmpExt": IPTC_EXT}
 
+NOTE = "http://ns.adobe.com/xmp/note/"
+XMP_THUMBNAIL = "http://ns.adobe.com/xap/1.0/g/img/"
+PICTURES = ("http://ns.google.com/photos/1.0/image/", "http://ns.google.com/photos/1.0/depthmap/")
+"""Name spaces of XMP whose properties hold pictures: the one before an effect, and depth."""
+UNTRUE = (
+    *(f"{{{uri}}}" for uri in PICTURES),
+    f"{{{XMP_THUMBNAIL}}}",
+    "{http://ns.adobe.com/xap/1.0/}Thumbnails",
+    "{http://ns.adobe.com/hdr-gain-map/1.0/}",
+    "{http://ns.apple.com/HDRGainMap/1.0/}",
+    "{http://ns.google.com/photos/1.0/container/}",
+    "{http://ns.google.com/photos/dd/1.0/",
+    "{http://ns.google.com/photos/1.0/camera/}MicroVideo",
+    "{http://ns.google.com/photos/1.0/camera/}MotionPhoto",
+)
+"""How the names of properties begin that tell of gain maps, films, depth and thumbnails: what an edit leaves out."""
+
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 _PACKET_BEGIN = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
@@ -173,11 +190,16 @@ def without_thumbnails(resources: bytes) -> bytes:
     return out + resources[at:]
 
 
-def mark_edited(xmp: bytes | None) -> bytes:
+def mark_edited(xmp: bytes | None, *, extended: bool = True) -> bytes:
     """Return an XMP packet that says the picture is a composite with trained algorithmic media.
 
-    What the packet said before is kept, but for an orientation, which becomes 1. A packet that is no XML, or nested
-    too deeply to be written again, is replaced. The vocabulary is IPTC's Digital Source Type.
+    What the packet said before is kept, but for an orientation, which becomes 1, and for what it says of pictures and
+    films beside the picture, which show it before the edit. A packet that is no XML, or nested too deeply to be
+    written again, is replaced. The vocabulary is IPTC's Digital Source Type.
+
+    Args:
+        xmp: the packet before.
+        extended: the extended XMP stays to which the packet may point.
     """
     root = _parse(xmp) if xmp else None
     rdf = root if root is not None and root.tag == f"{{{RDF}}}RDF" else None
@@ -192,9 +214,7 @@ def mark_edited(xmp: bytes | None) -> bytes:
     source_type = f"{{{IPTC_EXT}}}DigitalSourceType"
     orientation = f"{{{TIFF}}}Orientation"
     for description in descriptions:
-        description.attrib.pop(source_type, None)
-        for child in description.findall(source_type):
-            description.remove(child)
+        _remove(description, (source_type, *UNTRUE, *(() if extended else (f"{{{NOTE}}}HasExtendedXMP",))))
         if orientation in description.attrib:
             description.set(orientation, "1")
         for child in description.findall(orientation):
@@ -205,6 +225,19 @@ def mark_edited(xmp: bytes | None) -> bytes:
     except RecursionError:
         return mark_edited(None)
     return _PACKET_BEGIN + packet + _PACKET_END
+
+
+def _remove(description: ET.Element, names: tuple[str, ...]) -> None:
+    """Remove the properties of a description whose names begin so."""
+    for name in [name for name in description.attrib if name.startswith(names)]:
+        del description.attrib[name]
+    for child in [child for child in description if child.tag.startswith(names)]:
+        description.remove(child)
+
+
+def holds_picture(xmp: bytes) -> bool:
+    """Tell whether XMP has the name space of a picture or of depth, which show the photo before an edit."""
+    return any(uri.encode() in xmp for uri in PICTURES)
 
 
 def mark_alone(xmp: bytes | None) -> bytes | None:

@@ -64,7 +64,8 @@ class Photo:
 
     def edited(self, pixels: Pixels) -> "Photo":
         """Return the photo with other pixels, and with the statement in its XMP that it was edited."""
-        return replace(self, pixels=pixels, xmp=mark_edited(self.xmp))
+        extended = any(jpeg.is_extended_xmp(segment) for segment in self.segments)
+        return replace(self, pixels=pixels, xmp=mark_edited(self.xmp, extended=extended))
 
     def stripped(self) -> "Photo":
         """Return the photo without what its file tells beside the picture: EXIF with GPS, IPTC, XMP, comments.

@@ -12,6 +12,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 from pipeline import png, tiff
 from pipeline.photo import Photo, check_output, decode_photo, eight_bit, encode_photo
 from tests.conftest import smooth_picture
+from tests.pipeline.test_jpeg import MORE
 from tests.pipeline.test_photo import ICC, XMP, exif, file_of, wide_gamut
 from weights.errors import InvalidFile, InvalidInput
 
@@ -198,6 +199,23 @@ def test_turned_heif_is_turned_once():
     assert np.abs(photo.pixels.astype(int) - upright).mean() < 4
     again = decode_photo(encode_photo(photo, "HEIF"), name="it")
     assert again.pixels.shape == upright.shape
+
+
+@pytest.mark.parametrize("info", [{"aux": {"urn:com:apple:photo:2020:aux:hdrgainmap": [5]}}, {"depth_images": [1]}, {}])
+@pytest.mark.parametrize("film", [True, False])
+def test_what_a_heif_holds_beside_its_picture_is_said(info, film, monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    read = pillow_heif.HeifImageFile._init_from_heif_file
+
+    def read_more(image, index):
+        read(image, index)
+        image.info.update(info)
+
+    monkeypatch.setattr(pillow_heif.HeifImageFile, "_init_from_heif_file", read_more)
+    boxes = b"\0\0\0\x01free" + (24).to_bytes(8, "big") + bytes(8) + b"\0\0\0\x18mpvd" + b"a film" + bytes(10)
+    photo = decode_photo(file_of(PICTURE, "HEIF") + boxes * film, name="it")
+    assert photo.notices == ((MORE,) if info or film else ())
 
 
 def test_heif_without_its_reader(monkeypatch):

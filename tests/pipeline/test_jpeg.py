@@ -15,6 +15,7 @@ from pipeline import jpeg
 from pipeline.metadata import mark_edited
 from pipeline.photo import decode_photo, encode_photo
 from tests.conftest import smooth_picture
+from tests.pipeline.test_metadata import with_thumbnail
 from tests.pipeline.test_photo import ICC, XMP, exif, file_of
 
 needs_jpegtran = pytest.mark.skipif(
@@ -268,3 +269,69 @@ def test_the_second_picture_of_a_file_is_left_out():
     written = encode_photo(edit(photo), "JPEG")
     assert Image.open(BytesIO(written)).format == "JPEG"
     assert written.count(b"\xff\xd8\xff") == 1
+
+
+MORE = "it holds more than its picture (a gain map, depth, a film or a picture before an effect): that is left out."
+FILM = b"\0\0\0\x18ftypmp42" + b"OLDFILM" * 100
+
+
+def xmp_with(namespace, properties):
+    return XMP.replace(b'dc:format="kept"', f'dc:format="kept" xmlns:it="{namespace}" {properties}'.encode())
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("behind", [FILM, b"\0" * 64 + b"MotionPhoto_Data" + FILM, file_of(PICTURE[:16], "JPEG")])
+def test_what_stands_behind_the_picture_is_left_out_and_said(behind, progressive):
+    xmp = xmp_with("http://ns.google.com/photos/1.0/camera/", 'it:MotionPhoto="1" it:MicroVideoOffset="712"')
+    photo = decode_photo(file_of(PICTURE, "JPEG", xmp=xmp, progressive=progressive) + behind, name="it")
+    assert photo.notices == (MORE,)
+    written = encode_photo(edit(photo), "JPEG")
+    assert (b"OLDFILM" in written, b"MotionPhoto" in written, b"MicroVideo" in written) == (False, False, False)
+    assert b'dc:format="kept"' in written
+    assert decode_photo(written, name="it").notices == ()
+
+
+@pytest.mark.parametrize("behind", [b"", bytes(4096), b"SEFH" + bytes(20) + b"SEFT"])
+def test_nothing_is_said_of_what_is_no_picture_behind_the_picture(behind):
+    data = file_of(PICTURE, "JPEG", exif=with_thumbnail("<"), xmp=XMP, comment=b"\xff\xd9\xff\xd8\xffftyp") + behind
+    assert decode_photo(data, name="it").notices == ()
+
+
+def test_a_gain_map_is_left_out_and_said():
+    out = BytesIO()
+    Image.fromarray(PICTURE).save(out, "MPO", save_all=True, append_images=[Image.fromarray(PICTURE[::4, ::4])])
+    gain = XMP.replace(b'dc:format="kept"', b'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"')
+    segment = jpeg.XMP_HEAD + gain
+    head = b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment
+    photo = decode_photo(out.getvalue()[:2] + head + out.getvalue()[2:], name="it")
+    assert photo.notices == (MORE,)
+    written = encode_photo(edit(photo), "JPEG")
+    assert (b"hdrgm" in written, b"MPF" in written, written.count(b"\xff\xd8\xff")) == (False, False, 1)
+
+
+def extended_xmp(packet, size=20):
+    """Return the segments of extended XMP, in parts of so many bytes."""
+    parts = [(at, packet[at : at + size]) for at in range(0, len(packet), size)]
+    head = jpeg.EXTENDED_XMP_HEAD + b"A" * 32 + len(packet).to_bytes(4, "big")
+    return [(jpeg.APP1, head + at.to_bytes(4, "big") + part) for at, part in parts]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "said", "stays"),
+    [
+        ("http://ns.google.com/photos/1.0/image/", (MORE,), False),
+        ("http://ns.google.com/photos/1.0/depthmap/", (MORE,), False),
+        ("http://ns.adobe.com/xap/1.0/g/img/", (), False),
+        ("http://ns.adobe.com/photoshop/1.0/", (), True),
+    ],
+)
+def test_extended_xmp_stays_unless_it_holds_a_picture(namespace, said, stays):
+    main = xmp_with("http://ns.adobe.com/xmp/note/", f'it:HasExtendedXMP="{"A" * 32}"')
+    others = extended_xmp(xmp_with(namespace, 'it:Data="OLDDATA"'))
+    data = jpeg.with_metadata(file_of(PICTURE, "JPEG"), exif=None, xmp=main, icc=None, others=others)
+    photo = decode_photo(data, name="it")
+    assert photo.notices == said
+    again = decode_photo(encode_photo(edit(photo), "JPEG"), name="it")
+    assert again.segments == (tuple(others) if stays else ())
+    assert (b"HasExtendedXMP" in again.xmp) == stays
+    assert b'dc:format="kept"' in again.xmp
