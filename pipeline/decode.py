@@ -94,6 +94,7 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
         exif = tiff.descriptive_tags(data)
     xmp = image.info.get("xmp")
     icc = image.info.get("icc_profile")
+    colours = _colours(image, data)
     alpha: Pixels | None = None
     if deep is not None:
         pixels, alpha, grey = _split(_turn(deep, orientation))
@@ -113,14 +114,14 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
         f"{name} has more {kind} than a JPEG holds: written as JPEG, the edited photo is without it."
         for kind in jpeg.too_large(exif=exif, xmp=xmp and mark_edited(xmp))
     ]
-    if icc and not grey and usable_profile(icc) is None:
-        notices.append(f"{name} has a colour profile that cannot be used: its colours are taken for sRGB's.")
+    notices += _colour_notices(colours, icc, format_, grey=grey, name=name)
     return Photo(
         pixels=pixels,
         alpha=alpha,
         grey=grey,
         format=format_,
         icc=icc,
+        colours=colours,
         exif=upright(exif) if exif else None,
         xmp=xmp,
         encoding=encoding,
@@ -128,6 +129,23 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
         origin=Origin(data, pixels, orientation) if format_ == "JPEG" and can_keep else None,
         notices=tuple(notices),
     )
+
+
+def _colours(image: Image.Image, data: bytes) -> dict[str, Any]:
+    """Return what a file says of its colours beside a profile, as `Photo.colours` has it."""
+    if image.format == "PNG":
+        return dict(png.colour_chunks(data))
+    return dict(heif.colours(image.info.get("nclx_profile") or {})) if image.format == "HEIF" else {}
+
+
+def _colour_notices(colours: dict[str, Any], icc: bytes | None, format_: str, *, grey: bool, name: str) -> list[str]:
+    """Return what to tell the user of colours that are taken for others than they are."""
+    if icc and not grey and usable_profile(icc) is None:
+        return [f"{name} has a colour profile that cannot be used: its colours are taken for sRGB's."]
+    if icc or (heif.are_srgb(colours) if format_ == "HEIF" else png.are_srgb(colours)):
+        return []
+    taken = f"{name} says without a profile what its colours are: they are taken for sRGB's"
+    return [f"{taken}, and only written as {format_} the edited photo says it again."]
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,5 +1,8 @@
 """HEIF and HEIC, which pillow-heif reads and writes."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from weights.errors import InvalidFile, InvalidInput
 
 BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -23,6 +26,21 @@ def holds_film(data: bytes) -> bool:
             return False
         at += size
     return False
+
+
+def colours(nclx: Mapping[str, Any]) -> dict[str, int]:
+    """Return what of a HEIF's nclx profile says its colours, as pillow-heif's writer takes it.
+
+    The matrix and the range are none of it: they are undone on reading, and the writer chooses its own.
+    """
+    said = {name: int(nclx[name]) for name in ("color_primaries", "transfer_characteristics") if name in nclx}
+    return said | {"matrix_coefficients": 6, "full_range_flag": 1} if said else {}
+
+
+def are_srgb(said: Mapping[str, int]) -> bool:
+    """Tell whether the numbers of `colours` are sRGB's, or say nothing; the codes are those of ITU-T H.273."""
+    primaries, transfer = said.get("color_primaries", 2), said.get("transfer_characteristics", 2)
+    return primaries in (1, 2) and transfer in (1, 2, 6, 13)  # 1 and 6 are television's, which are shown alike
 
 
 def enable(name: str) -> None:

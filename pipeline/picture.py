@@ -32,6 +32,8 @@ class Photo:
         grey: the photo has one channel; the three of `pixels` are alike.
         format: what it was read from: JPEG, PNG, WEBP, TIFF, HEIF, GIF.
         icc: its ICC profile, or None for sRGB.
+        colours: what says its colours beside a profile, for a file of the same format: the chunks of a PNG by their
+            names, or of a HEIF what its writer takes.
         exif: raw EXIF with the orientation reset, or None.
         xmp: raw XMP packet, or None.
         encoding: how the file was compressed, as Pillow's save takes it.
@@ -45,6 +47,7 @@ class Photo:
     grey: bool = False
     format: str = "PNG"
     icc: bytes | None = None
+    colours: dict[str, Any] = field(default_factory=dict)
     exif: bytes | None = None
     xmp: bytes | None = None
     encoding: dict[str, Any] = field(default_factory=dict)

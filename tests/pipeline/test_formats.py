@@ -314,3 +314,70 @@ def test_sizes_in_exif_follow_a_turn():
     found = written.get_ifd(0x8769)
     assert (found[0xA002], found[0xA003]) == (48, 64) == (photo.width, photo.height)
     assert (written[0x0100], written[0x0101]) == (48, 64)
+
+
+PNG_COLOURS = {
+    "cICP": bytes([9, 16, 0, 1]),
+    "gAMA": (100000).to_bytes(4, "big"),
+    "cHRM": struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000),
+}
+TAKEN_FOR_SRGB = (
+    "it says without a profile what its colours are: they are taken for sRGB's, "
+    "and only written as {} the edited photo says it again."
+)
+
+
+def with_chunks(data, chunks):
+    header = len(png.SIGNATURE) + 12 + 13
+    return data[:header] + b"".join(png._chunk(k.encode(), v) for k, v in chunks.items()) + data[header:]
+
+
+@pytest.mark.parametrize("samples", [PICTURE, PICTURE[..., 0], DEEP[..., :3], DEEP[..., 0]])
+@pytest.mark.parametrize("kinds", [["cICP"], ["gAMA", "cHRM"], ["cICP", "gAMA", "cHRM"]])
+def test_what_a_png_says_of_its_colours_is_said_again(samples, kinds):
+    chunks = {kind: PNG_COLOURS[kind] for kind in kinds}
+    photo = decode_photo(with_chunks(deep_file(samples, "PNG"), chunks), name="it")
+    assert np.array_equal(photo.pixels[..., 0], samples if samples.ndim == 2 else samples[..., 0])
+    assert photo.notices == (TAKEN_FOR_SRGB.format("PNG"),)
+    written = encode_photo(photo.edited(photo.pixels).stripped(), "PNG")
+    assert png.colour_chunks(written) == chunks
+    assert np.array_equal(decode_photo(written, name="it").pixels, photo.pixels)
+    assert b"gAMA" not in encode_photo(photo, "WEBP")
+
+
+@pytest.mark.parametrize("samples", [PICTURE, DEEP[..., :3]])
+def test_nothing_is_said_where_a_pngs_chunks_say_srgb_or_it_has_a_profile(samples):
+    numbers = struct.pack(">8I", 31269, 32899, 63999, 33001, 30000, 60000, 15000, 5999)
+    bare = deep_file(samples, "PNG")
+    for chunks in ({"gAMA": (45454).to_bytes(4, "big"), "cHRM": numbers}, {"cICP": bytes([1, 13, 0, 1])}):
+        photo = decode_photo(with_chunks(bare, chunks), name="it")
+        assert photo.notices == ()
+        assert png.colour_chunks(encode_photo(photo, "PNG")) == chunks
+    photo = decode_photo(with_chunks(bare, {"sRGB": b"\0"}), name="it")
+    assert png.colour_chunks(encode_photo(photo, "PNG")) == {"sRGB": b"\0"}
+    assert png.colour_chunks(encode_photo(replace(photo, icc=ICC), "PNG")) == {}  # one or the other
+    profiled = encode_photo(replace(photo, icc=ICC, colours=PNG_COLOURS), "PNG")
+    assert png.colour_chunks(profiled) == PNG_COLOURS
+    assert decode_photo(profiled, name="it").notices == ()
+
+
+@pytest.mark.parametrize("chunk", [{"cHRM": bytes(33)}, {"gAMA": bytes(7)}, {"cICP": b""}])
+def test_odd_chunks_of_colours_damage_nothing(chunk):
+    photo = decode_photo(with_chunks(deep_file(DEEP[..., :3], "PNG"), chunk), name="it")
+    assert np.array_equal(decode_photo(encode_photo(photo, "PNG"), name="it").pixels, DEEP[..., :3])
+
+
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "matrix", "said"),
+    [(12, 13, 6, True), (9, 16, 9, True), (1, 13, 6, False), (1, 1, 1, False), (2, 2, 2, False), (1, 8, 0, True)],
+)
+def test_the_colours_of_a_heif_are_said_again(primaries, transfer, matrix, said):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    numbers = {"color_primaries": primaries, "transfer_characteristics": transfer}
+    options = {"matrix_coefficients": matrix, "full_range_flag": 0, "chroma": 444}
+    photo = decode_photo(file_of(PICTURE, "HEIF", quality=95, **numbers, **options), name="it")
+    assert photo.notices == ((TAKEN_FOR_SRGB.format("HEIF"),) if said else ())
+    written = encode_photo(photo.edited(photo.pixels), "HEIF")
+    again = Image.open(BytesIO(written)).info["nclx_profile"]
+    assert {name: again[name] for name in numbers} == numbers
+    assert np.abs(decode_photo(written, name="it").pixels.astype(int) - photo.pixels).mean() < 4
