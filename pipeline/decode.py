@@ -11,7 +11,7 @@ from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 
 from pipeline import heif, jpeg, png, tiff
 from pipeline.encode import FORMATS
-from pipeline.metadata import ORIENTATION, mark_edited, upright
+from pipeline.metadata import ORIENTATION, holds_picture, mark_edited, upright
 from pipeline.picture import Origin, Photo, Pixels, usable_profile
 from weights.errors import InvalidFile, PhotodragError
 
@@ -28,8 +28,11 @@ TRANSPOSES = {
     8: Image.Transpose.ROTATE_90,
 }
 """What of Pillow brings a picture of an EXIF orientation upright."""
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, TypeError, AttributeError)
-"""What Pillow raises for a file that is damaged: beside its own errors those of the code that stumbles over it."""
+UNREADABLE = (
+    *(OSError, ValueError, SyntaxError, EOFError, struct.error, RuntimeError),
+    *(AttributeError, IndexError, TypeError),
+)
+"""What Pillow and its plugins raise for a damaged file: their own errors, and those of the code that stumbles."""
 
 
 def decode_photo(data: bytes, *, name: str) -> Photo:
@@ -56,17 +59,19 @@ def decode_photo(data: bytes, *, name: str) -> Photo:
     except PhotodragError:
         raise
     except UNREADABLE as error:
-        raise InvalidFile(f"{name} is damaged: {error}.") from error
+        raise InvalidFile(f"{name} is damaged: {str(error).strip()}.") from error
 
 
-def _has_chunk(data: bytes, chunk: bytes) -> bool:
-    """Tell whether a RIFF file, as WebP is one, has a chunk of that name."""
+def _is_lossless_webp(data: bytes) -> bool:
+    """Tell whether the first picture of a WebP is compressed without loss."""
     at = 12
     while at + 8 <= len(data):
-        if data[at : at + 4] == chunk:
-            return True
+        chunk = data[at : at + 4]
+        if chunk in (b"VP8L", b"VP8 "):
+            return chunk == b"VP8L"
         (length,) = struct.unpack_from("<I", data, at + 4)
-        at += 8 + length + length % 2
+        # A frame of an animation is 16 bytes of its place and time, and then the chunks of a picture.
+        at += 8 + (16 if chunk == b"ANMF" else length + length % 2)
     return False
 
 
@@ -78,8 +83,9 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
     """Take pixels and metadata out of a picture that Pillow opened; `data` is its file."""
     format_ = "JPEG" if image.format == "MPO" else image.format or "PNG"
     orientation = _orientation(image)
-    notices = _notices(image, format_, name)
+    notices = _notices(image, format_, data, name)
     encoding = _encoding(image, data, turned=orientation >= 5)
+    can_keep = image.mode == "L" or (image.mode == "RGB" and _sampling(image, turned=orientation >= 5) is not None)
     mode, deep = image.mode, _read_deep(image, data, name)
     if deep is None:
         image.load()
@@ -88,6 +94,7 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
         exif = tiff.descriptive_tags(data)
     xmp = image.info.get("xmp")
     icc = image.info.get("icc_profile")
+    colours = _colours(image, data)
     alpha: Pixels | None = None
     if deep is not None:
         pixels, alpha, grey = _split(_turn(deep, orientation))
@@ -107,22 +114,38 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
         f"{name} has more {kind} than a JPEG holds: written as JPEG, the edited photo is without it."
         for kind in jpeg.too_large(exif=exif, xmp=xmp and mark_edited(xmp))
     ]
-    if icc and not grey and usable_profile(icc) is None:
-        notices.append(f"{name} has a colour profile that cannot be used: its colours are taken for sRGB's.")
-    can_keep = format_ == "JPEG" and (mode == "L" or (mode == "RGB" and encoding.get("subsampling") in (0, 1, 2)))
+    notices += _colour_notices(colours, icc, format_, grey=grey, name=name)
     return Photo(
         pixels=pixels,
         alpha=alpha,
         grey=grey,
         format=format_,
         icc=icc,
+        colours=colours,
         exif=upright(exif) if exif else None,
         xmp=xmp,
         encoding=encoding,
         segments=jpeg.kept_segments(data) if format_ == "JPEG" else (),
-        origin=Origin(data, pixels, orientation) if can_keep else None,
+        origin=Origin(data, pixels, orientation) if format_ == "JPEG" and can_keep else None,
         notices=tuple(notices),
     )
+
+
+def _colours(image: Image.Image, data: bytes) -> dict[str, Any]:
+    """Return what a file says of its colours beside a profile, as `Photo.colours` has it."""
+    if image.format == "PNG":
+        return dict(png.colour_chunks(data))
+    return dict(heif.colours(image.info.get("nclx_profile") or {})) if image.format == "HEIF" else {}
+
+
+def _colour_notices(colours: dict[str, Any], icc: bytes | None, format_: str, *, grey: bool, name: str) -> list[str]:
+    """Return what to tell the user of colours that are taken for others than they are."""
+    if icc and not grey and usable_profile(icc) is None:
+        return [f"{name} has a colour profile that cannot be used: its colours are taken for sRGB's."]
+    if icc or (heif.are_srgb(colours) if format_ == "HEIF" else png.are_srgb(colours)):
+        return []
+    taken = f"{name} says without a profile what its colours are: they are taken for sRGB's"
+    return [f"{taken}, and only written as {format_} the edited photo says it again."]
 
 
 def _orientation(image: Image.Image) -> int:
@@ -134,7 +157,7 @@ def _orientation(image: Image.Image) -> int:
     return int(orientation) if orientation in jpeg.TURNS else 1
 
 
-def _notices(image: Image.Image, format_: str, name: str) -> list[str]:
+def _notices(image: Image.Image, format_: str, data: bytes, name: str) -> list[str]:
     """Return what to tell the user of a file that holds more than what is edited."""
     frames = getattr(image, "n_frames", 1)
     notices = []
@@ -142,6 +165,11 @@ def _notices(image: Image.Image, format_: str, name: str) -> list[str]:
         notices.append(f"{name} holds {frames} pictures: the first is edited, and the others are left out.")
     elif frames > 1:
         notices.append(f"{name} is animated ({frames} frames): the first is edited, and written as a still picture.")
+    if _holds_more(image, data):
+        notices.append(
+            f"{name} holds more than its picture (a gain map, depth, a film or a picture before an effect): "
+            "that is left out."
+        )
     if format_ == "TIFF" and tiff.extra_sample(image) == tiff.UNSPECIFIED:
         notices.append(f"{name} has a channel beside its colours that it says nothing of: it is left out.")
     if image.mode == "CMYK":
@@ -149,6 +177,16 @@ def _notices(image: Image.Image, format_: str, name: str) -> list[str]:
     if format_ == "HEIF" and image.info.get("bit_depth", 8) > 8:
         notices.append(f"{name} has {image.info['bit_depth']} bits a colour: it is edited and written at 8.")
     return notices
+
+
+def _holds_more(image: Image.Image, data: bytes) -> bool:
+    """Tell whether a file holds something beside its picture that is no other frame or page."""
+    xmp = image.info.get("xmp", b"")
+    if isinstance(xmp, bytes) and holds_picture(xmp):
+        return True
+    if image.format == "HEIF":
+        return bool(image.info.get("aux") or image.info.get("depth_images")) or heif.holds_film(data)
+    return image.format == "JPEG" and jpeg.holds_more(data)
 
 
 def _read_deep(image: Image.Image, data: bytes, name: str) -> NDArray[np.uint16] | None:
@@ -204,6 +242,15 @@ def _from_cmyk(image: Image.Image, icc: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
+def _sampling(image: Image.Image, *, turned: bool) -> int | None:
+    """Return Pillow's number of a JPEG's chroma subsampling once it is upright; None where Pillow has none for it."""
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        return None
+    sampling = JpegImagePlugin.get_sampling(image)
+    # 4:2:2 turned by a quarter is 4:4:0.
+    return None if sampling == -1 or (turned and sampling == 1) else sampling
+
+
 def _encoding(image: Image.Image, data: bytes, *, turned: bool) -> dict[str, Any]:
     """Return how a file, `data`, was compressed, so that it can be written alike.
 
@@ -217,15 +264,14 @@ def _encoding(image: Image.Image, data: bytes, *, turned: bool) -> dict[str, Any
         numbers = [number for *_, number in image.layer[:2] if number in image.quantization]
         tables = [np.reshape(image.quantization[number], (8, 8)) for number in numbers]
         options["qtables"] = {k: (t.T if turned else t).ravel().tolist() for k, t in enumerate(tables)}
-        sampling = JpegImagePlugin.get_sampling(image)
-        # 4:2:2 turned is 4:4:0, which Pillow does not write: keep all of the colour instead.
-        options["subsampling"] = 0 if turned and sampling == 1 else sampling
+        sampling = _sampling(image, turned=turned)
+        # What Pillow does not write, as 4:4:0, keeps all of its colour instead.
+        options["subsampling"] = 0 if sampling is None else sampling
         options["progressive"] = bool(image.info.get("progressive"))
     elif image.format == "TIFF":
         compression = image.info.get("compression", "raw")
         # Whatever a TIFF was compressed with, Deflate loses nothing more.
         options["compressed"] = compression != "raw"
     elif image.format == "WEBP":
-        lossless = _has_chunk(data, b"VP8L")
-        options |= {"lossless": True} if lossless else {"lossless": False, "quality": 95, "method": 6}
+        options |= {"lossless": True} if _is_lossless_webp(data) else {"lossless": False, "quality": 95, "method": 6}
     return options

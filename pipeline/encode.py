@@ -64,29 +64,39 @@ def encode_photo(photo: Photo, format_: str) -> bytes:
         return _encode_jpeg(photo)
     # Pillow, as others, reads no grey of 16 bits with alpha: that is written as RGB.
     shaped = replace(photo, grey=photo.grey and (photo.alpha is None or photo.pixels.dtype == np.uint8))
+    colours = photo.colours if format_ == photo.format else {}
     if format_ == "TIFF":
         compressed = photo.format == "TIFF" and bool(photo.encoding.get("compressed"))
         return tiff.write(_samples(shaped), compressed=compressed, exif=photo.exif, xmp=photo.xmp, icc=photo.icc)
     if format_ == "PNG" and photo.pixels.dtype == np.uint16:
         samples = np.asarray(_samples(shaped), np.uint16)
         dpi = photo.encoding.get("dpi")
-        return png.write_16_bit(samples, exif=photo.exif, xmp=photo.xmp, icc=photo.icc, dpi=dpi)
+        return png.write_16_bit(samples, exif=photo.exif, xmp=photo.xmp, icc=photo.icc, dpi=dpi, colours=colours)
     options = dict(photo.encoding) if format_ == photo.format else {}
     if format_ == "WEBP":
         options = {"lossless": True} | options | {"exact": True}
     if format_ == "HEIF":
         heif.enable("the photo to write")
-        options |= {"quality": 95}
+        options |= {"quality": 95} | colours
     if photo.icc:
         options["icc_profile"] = photo.icc
     if photo.exif:
         options["exif"] = photo.exif
-    if photo.xmp and format_ == "PNG":
-        options["pnginfo"] = PngImagePlugin.PngInfo()
-        options["pnginfo"].add_itxt("XML:com.adobe.xmp", photo.xmp.decode("utf-8", "replace"))
+    if format_ == "PNG":
+        options["pnginfo"] = _png_chunks(photo.xmp, colours)
     elif photo.xmp:
         options["xmp"] = photo.xmp
     return _save(_to_image(photo, alpha=True), format_, options)
+
+
+def _png_chunks(xmp: bytes | None, colours: dict[str, bytes]) -> PngImagePlugin.PngInfo:
+    """Return the chunks of a PNG of 8 bits that hold XMP and say its colours."""
+    chunks = PngImagePlugin.PngInfo()
+    for kind, content in colours.items():
+        chunks.add(kind.encode(), content)
+    if xmp:
+        chunks.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
+    return chunks
 
 
 def _save(image: Image.Image, format_: str, options: dict[str, Any]) -> bytes:

@@ -4,6 +4,7 @@ Source: ITU-T T.81, annex B, for the segments; jpegtran of libjpeg-turbo moves b
 """
 
 import logging
+import re
 import shutil
 import subprocess
 import tempfile
@@ -14,15 +15,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metadata import mark_alone
+from pipeline.metadata import XMP_THUMBNAIL, holds_picture, mark_alone, without_thumbnails
 
 _log = logging.getLogger(__name__)
 
 EXIF_HEAD, XMP_HEAD, ICC_HEAD = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
 EXTENDED_XMP_HEAD, PHOTOSHOP_HEAD = b"http://ns.adobe.com/xmp/extension/\0", b"Photoshop 3.0\0"
-SOI, SOS, COM, APP0, APP1, APP2, APP13 = 0xD8, 0xDA, 0xFE, 0xE0, 0xE1, 0xE2, 0xED
+SOI, EOI, SOS, COM, APP0, APP1, APP2, APP13 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0, 0xE1, 0xE2, 0xED
+EXTENDED_XMP_START = len(EXTENDED_XMP_HEAD) + 32 + 4 + 4  # behind its sum, length and place
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # but those that stand among pixels
 MOST = 65533  # bytes of a segment's content
-PHOTOSHOP_THUMBNAILS = (1033, 1036)
 
 TURNS = {
     1: [],
@@ -40,7 +42,7 @@ UNITS = {"grey": (8, 8), 0: (8, 8), 1: (16, 8), 2: (16, 16)}
 """Width and height of the smallest unit of blocks, by Pillow's number of the chroma subsampling."""
 
 Segment = tuple[int, bytes]
-Pixels = NDArray[np.uint8]
+Rectangle = tuple[slice, slice]  # rows and columns
 
 
 def segments(data: bytes) -> list[Segment]:
@@ -62,30 +64,48 @@ def segments(data: bytes) -> list[Segment]:
 def kept_segments(data: bytes) -> tuple[Segment, ...]:
     """Return the segments of a JPEG that stay true after an edit, and that no field of a photo holds.
 
-    These are comments, IPTC (without Photoshop's thumbnail) and extended XMP. Pictures behind the first one
-    (gain maps, depth, the other eye) would show the photo before the edit, and so their index goes.
+    These are comments, IPTC (without Photoshop's thumbnail) and extended XMP, unless that holds a picture. Pictures
+    behind the first one (gain maps, depth, the other eye) would show the photo before the edit, and so their index
+    goes.
     """
     kept: list[Segment] = []
-    for marker, content in segments(data):
+    found = segments(data)
+    extended = _extended_xmp(found)
+    keep_extended = not (holds_picture(extended) or XMP_THUMBNAIL.encode() in extended)
+    for marker, content in found:
         if marker == APP13 and content.startswith(PHOTOSHOP_HEAD):
-            kept.append((marker, PHOTOSHOP_HEAD + _without_thumbnails(content[len(PHOTOSHOP_HEAD) :])))
-        elif marker == COM or (marker == APP1 and content.startswith(EXTENDED_XMP_HEAD)):
+            kept.append((marker, PHOTOSHOP_HEAD + without_thumbnails(content[len(PHOTOSHOP_HEAD) :])))
+        elif marker == COM or (keep_extended and is_extended_xmp((marker, content))):
             kept.append((marker, content))
     return tuple(kept)
 
 
-def _without_thumbnails(resources: bytes) -> bytes:
-    """Return Photoshop's image resources without its thumbnails; what cannot be read stays."""
-    out, at = b"", 0
-    while resources[at : at + 4] == b"8BIM":
-        name = resources[at + 6] + 1 if at + 6 < len(resources) else 1
-        start = at + 6 + name + name % 2
-        size = int.from_bytes(resources[start : start + 4], "big")
-        end = start + 4 + size + size % 2
-        if int.from_bytes(resources[at + 4 : at + 6], "big") not in PHOTOSHOP_THUMBNAILS:
-            out += resources[at:end]
-        at = end
-    return out + resources[at:]
+def is_extended_xmp(segment: Segment) -> bool:
+    """Tell whether a segment is a part of extended XMP."""
+    marker, content = segment
+    return marker == APP1 and content.startswith(EXTENDED_XMP_HEAD)
+
+
+def _extended_xmp(found: Sequence[Segment]) -> bytes:
+    """Return a JPEG's extended XMP."""
+    return b"".join(content[EXTENDED_XMP_START:] for marker, content in found if is_extended_xmp((marker, content)))
+
+
+def holds_more(data: bytes) -> bool:
+    """Tell whether a JPEG holds more than its picture: others or a film behind it, or one in its extended XMP."""
+    behind = _behind(data)
+    return b"\xff\xd8\xff" in behind or b"ftyp" in behind or holds_picture(_extended_xmp(segments(data)))
+
+
+def _behind(data: bytes) -> bytes:
+    """Return what stands behind the end of a JPEG's first picture."""
+    at = 2
+    while found := MARKER.search(data, at):
+        at = found.end()
+        if data[at - 1] == EOI:
+            return data[at:]
+        at += int.from_bytes(data[at : at + 2], "big")
+    return b""
 
 
 def with_metadata(
@@ -142,7 +162,11 @@ def has_jpegtran() -> bool:
     path = shutil.which("jpegtran")
     if path is None:
         return False
-    told = subprocess.run([path, "-help"], capture_output=True, text=True, check=False)
+    try:
+        told = subprocess.run([path, "-help"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        _log.info("jpegtran does not start: %s", error)
+        return False
     return "-drop" in told.stdout + told.stderr
 
 
@@ -162,27 +186,45 @@ def replace_blocks(
         data: the JPEG before.
         changed: (H, W), upright, where the picture is another one.
         encode: makes a JPEG, by the tables and the subsampling of `data`, of rows and columns of the picture.
-        sampling: Pillow's number of the subsampling.
+        sampling: Pillow's number of the subsampling, of the upright picture.
         grey: it has one channel.
         orientation: EXIF's, of `data`; the result is upright.
         progressive: write it so.
     """
     kind: str | int = "grey" if grey else sampling
-    if kind not in UNITS or not has_jpegtran() or (TURNS[orientation] and kind == 1 and orientation >= 5):
+    if kind not in UNITS or not has_jpegtran():
         return None
-    options = ["-copy", "none", "-progressive" if progressive else "-optimize"]
+    try:
+        return _replace_in_folder(data, rectangles(changed, UNITS[kind]), encode, TURNS[orientation], progressive)
+    except OSError as error:  # a temporary folder that is full or missing costs the blocks, not the edit
+        _log.warning("blocks of the JPEG cannot be kept, all is compressed anew: %s", error)
+        return None
+
+
+def _replace_in_folder(
+    data: bytes,
+    places: Sequence[Rectangle],
+    encode: Callable[[slice, slice], bytes],
+    turn: Sequence[str],
+    progressive: bool,
+) -> bytes | None:
+    """Do the work of `replace_blocks` in a temporary folder; `places` are the rectangles of new blocks."""
     with tempfile.TemporaryDirectory() as folder:
-        now, then, patch = (Path(folder) / name for name in ("now.jpg", "then.jpg", "patch.jpg"))
+        now, then = Path(folder) / "now.jpg", Path(folder) / "then.jpg"
         now.write_bytes(data)
-        turn = [*TURNS[orientation], "-perfect"] if TURNS[orientation] else []
-        if not _jpegtran([*options, *turn], now, then):
-            return None
-        for rows, columns in rectangles(changed, UNITS[kind]):
-            now, then = then, now
+        passes = [[*turn, "-perfect"]] if turn else []
+        for number, (rows, columns) in enumerate(places):
+            patch = Path(folder) / f"{number}.jpg"
             patch.write_bytes(encode(rows, columns))
-            if not _jpegtran([*options, "-drop", f"+{columns.start}+{rows.start}", str(patch)], now, then):
+            passes.append(["-drop", f"+{columns.start}+{rows.start}", str(patch)])
+        passes = passes or [[]]
+        # How the blocks are packed, which takes the most time, is chosen once: the last pass packs all of them again.
+        passes[-1].append("-progressive" if progressive else "-optimize")
+        for options in passes:
+            if not _jpegtran(["-copy", "none", *options], now, then):
                 return None
-        return then.read_bytes()
+            now, then = then, now
+        return now.read_bytes()
 
 
 def _jpegtran(options: Sequence[str], source: Path, target: Path) -> bool:
@@ -193,7 +235,7 @@ def _jpegtran(options: Sequence[str], source: Path, target: Path) -> bool:
     return result.returncode == 0
 
 
-def rectangles(changed: NDArray[np.bool_], unit: tuple[int, int]) -> list[tuple[slice, slice]]:
+def rectangles(changed: NDArray[np.bool_], unit: tuple[int, int]) -> list[Rectangle]:
     """Return rows and columns, in whole units, of a few rectangles that hold all that changed.
 
     Each patch of changed units is cut into bands, so that a round one does not drag its corners along.

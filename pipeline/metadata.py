@@ -1,4 +1,4 @@
-"""EXIF and XMP of an edited photo: kept as they were, but for what the edit makes untrue.
+"""EXIF, XMP and Photoshop's data of an edited photo: kept as they were, but for what the edit makes untrue.
 
 EXIF is patched in place instead of written anew: maker notes hold offsets that a new layout would break.
 """
@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 
-ORIENTATION = 0x0112
+IMAGE_WIDTH, IMAGE_LENGTH, ORIENTATION = 0x0100, 0x0101, 0x0112
 EXIF_IFD, PIXEL_WIDTH, PIXEL_HEIGHT = 0x8769, 0xA002, 0xA003
 THUMBNAIL_OFFSET, THUMBNAIL_LENGTH = 0x0201, 0x0202
+PHOTOSHOP_THUMBNAILS = (1033, 1036)
 
 SHORT, LONG = 3, 4
 _CODES = {SHORT: "H", LONG: "I"}
@@ -21,6 +22,23 @@ META = "adobe:ns:meta/"
 TIFF = "http://ns.adobe.com/tiff/1.0/"
 IPTC_EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 PREFIXES = {"rdf": RDF, "x": META, "tiff": TIFF, "Iptc4xmpExt": IPTC_EXT}
+
+NOTE = "http://ns.adobe.com/xmp/note/"
+XMP_THUMBNAIL = "http://ns.adobe.com/xap/1.0/g/img/"
+PICTURES = ("http://ns.google.com/photos/1.0/image/", "http://ns.google.com/photos/1.0/depthmap/")
+"""Name spaces of XMP whose properties hold pictures: the one before an effect, and depth."""
+UNTRUE = (
+    *(f"{{{uri}}}" for uri in PICTURES),
+    f"{{{XMP_THUMBNAIL}}}",
+    "{http://ns.adobe.com/xap/1.0/}Thumbnails",
+    "{http://ns.adobe.com/hdr-gain-map/1.0/}",
+    "{http://ns.apple.com/HDRGainMap/1.0/}",
+    "{http://ns.google.com/photos/1.0/container/}",
+    "{http://ns.google.com/photos/dd/1.0/",
+    "{http://ns.google.com/photos/1.0/camera/}MicroVideo",
+    "{http://ns.google.com/photos/1.0/camera/}MotionPhoto",
+)
+"""How the names of properties begin that tell of gain maps, films, depth and thumbnails: what an edit leaves out."""
 
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
@@ -112,6 +130,8 @@ def refresh(exif: bytes, width: int, height: int, thumbnail: Callable[[int, int]
     try:
         tags = _Exif(exif)
         first = tags.integer(4)
+        tags.set(first, IMAGE_WIDTH, width)
+        tags.set(first, IMAGE_LENGTH, height)
         pointer = tags.find(first, EXIF_IFD)
         if pointer:
             tags.set(tags.value(pointer), PIXEL_WIDTH, width)
@@ -156,11 +176,30 @@ def _jpeg_side(data: bytes) -> int:
     return 160
 
 
-def mark_edited(xmp: bytes | None) -> bytes:
+def without_thumbnails(resources: bytes) -> bytes:
+    """Return Photoshop's image resources without its thumbnails; what cannot be read stays."""
+    out, at = b"", 0
+    while resources[at : at + 4] == b"8BIM":
+        name = resources[at + 6] + 1 if at + 6 < len(resources) else 1
+        start = at + 6 + name + name % 2
+        size = int.from_bytes(resources[start : start + 4], "big")
+        end = start + 4 + size + size % 2
+        if int.from_bytes(resources[at + 4 : at + 6], "big") not in PHOTOSHOP_THUMBNAILS:
+            out += resources[at:end]
+        at = end
+    return out + resources[at:]
+
+
+def mark_edited(xmp: bytes | None, *, extended: bool = True) -> bytes:
     """Return an XMP packet that says the picture is a composite with trained algorithmic media.
 
-    What the packet said before is kept, but for an orientation, which becomes 1. A packet that is no XML, or nested
-    too deeply to be written again, is replaced. The vocabulary is IPTC's Digital Source Type.
+    What the packet said before is kept, but for an orientation, which becomes 1, and for what it says of pictures and
+    films beside the picture, which show it before the edit. A packet that is no XML, or nested too deeply to be
+    written again, is replaced. The vocabulary is IPTC's Digital Source Type.
+
+    Args:
+        xmp: the packet before.
+        extended: the extended XMP stays to which the packet may point.
     """
     root = _parse(xmp) if xmp else None
     rdf = root if root is not None and root.tag == f"{{{RDF}}}RDF" else None
@@ -175,9 +214,7 @@ def mark_edited(xmp: bytes | None) -> bytes:
     source_type = f"{{{IPTC_EXT}}}DigitalSourceType"
     orientation = f"{{{TIFF}}}Orientation"
     for description in descriptions:
-        description.attrib.pop(source_type, None)
-        for child in description.findall(source_type):
-            description.remove(child)
+        _remove(description, (source_type, *UNTRUE, *(() if extended else (f"{{{NOTE}}}HasExtendedXMP",))))
         if orientation in description.attrib:
             description.set(orientation, "1")
         for child in description.findall(orientation):
@@ -188,6 +225,19 @@ def mark_edited(xmp: bytes | None) -> bytes:
     except RecursionError:
         return mark_edited(None)
     return _PACKET_BEGIN + packet + _PACKET_END
+
+
+def _remove(description: ET.Element, names: tuple[str, ...]) -> None:
+    """Remove the properties of a description whose names begin so."""
+    for name in [name for name in description.attrib if name.startswith(names)]:
+        del description.attrib[name]
+    for child in [child for child in description if child.tag.startswith(names)]:
+        description.remove(child)
+
+
+def holds_picture(xmp: bytes) -> bool:
+    """Tell whether XMP has the name space of a picture or of depth, which show the photo before an edit."""
+    return any(uri.encode() in xmp for uri in PICTURES)
 
 
 def mark_alone(xmp: bytes | None) -> bytes | None:

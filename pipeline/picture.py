@@ -32,6 +32,8 @@ class Photo:
         grey: the photo has one channel; the three of `pixels` are alike.
         format: what it was read from: JPEG, PNG, WEBP, TIFF, HEIF, GIF.
         icc: its ICC profile, or None for sRGB.
+        colours: what says its colours beside a profile, for a file of the same format: the chunks of a PNG by their
+            names, or of a HEIF what its writer takes.
         exif: raw EXIF with the orientation reset, or None.
         xmp: raw XMP packet, or None.
         encoding: how the file was compressed, as Pillow's save takes it.
@@ -45,6 +47,7 @@ class Photo:
     grey: bool = False
     format: str = "PNG"
     icc: bytes | None = None
+    colours: dict[str, Any] = field(default_factory=dict)
     exif: bytes | None = None
     xmp: bytes | None = None
     encoding: dict[str, Any] = field(default_factory=dict)
@@ -64,7 +67,8 @@ class Photo:
 
     def edited(self, pixels: Pixels) -> "Photo":
         """Return the photo with other pixels, and with the statement in its XMP that it was edited."""
-        return replace(self, pixels=pixels, xmp=mark_edited(self.xmp))
+        extended = any(jpeg.is_extended_xmp(segment) for segment in self.segments)
+        return replace(self, pixels=pixels, xmp=mark_edited(self.xmp, extended=extended))
 
     def stripped(self) -> "Photo":
         """Return the photo without what its file tells beside the picture: EXIF with GPS, IPTC, XMP, comments.

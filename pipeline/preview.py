@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from drag.editor import DragResult
 from pipeline.faces import Face
+from pipeline.metadata import mark_edited
 from pipeline.tensors import Crop
 from weights.errors import InvalidInput
 from weights.files import replacing
@@ -26,6 +28,8 @@ Canvas = NDArray[np.uint8]
 
 def write_preview(path: Path, result: DragResult, render: Callable[[Tensor], Crop]) -> None:
     """Write the drag as an animated GIF or WebP or as MP4, with handles, targets and the handles' paths drawn.
+
+    A WebP says in its XMP that it was edited; a GIF and an MP4 say nothing.
 
     Args:
         path: ends in .gif, .webp or .mp4.
@@ -45,7 +49,8 @@ def write_preview(path: Path, result: DragResult, render: Callable[[Tensor], Cro
         else:
             images = [Image.fromarray(frame) for frame in frames]
             durations = [FRAME] * (len(images) - 1) + [LAST_FRAME]
-            images[0].save(temporary, save_all=True, append_images=images[1:], duration=durations, loop=0)
+            said: dict[str, Any] = {"xmp": mark_edited(None)} if path.suffix.lower() == ".webp" else {}
+            images[0].save(temporary, save_all=True, append_images=images[1:], duration=durations, loop=0, **said)
 
 
 def _write_mp4(path: Path, frames: Sequence[Canvas]) -> None:
@@ -87,7 +92,7 @@ def check_preview(path: Path) -> None:
 def draw_drag(crop: Crop, result: DragResult, step: int) -> Canvas:
     """Draw handles (red), targets (blue) and paths (yellow) up to `step` on an enlarged crop."""
     factor = max(1, -(-SIDE // len(crop)))
-    canvas = _enlarge(crop, factor)
+    canvas = _enlarge(np.clip(crop + 0.5, 0, 255).astype(np.uint8), factor)
     for path, target in zip(result.path.transpose(1, 0, 2), result.targets, strict=True):
         way = [_at(p, factor) for p in path[: step + 1]]
         for a, b in pairwise(way):
@@ -102,7 +107,7 @@ def draw_faces(pixels: NDArray[np.uint8], faces: Sequence[Face]) -> Canvas:
     # Numbers are legible where a face is 600 px wide: a smaller one's picture is enlarged.
     smallest = min((f.box[2] - f.box[0] for f in faces), default=600)
     factor = int(np.clip(round(600 / max(smallest, 1)), 1, 2400 // max(pixels.shape[:2]) or 1))
-    canvas = _enlarge(pixels.astype(np.float32), factor)
+    canvas = _enlarge(pixels, factor)
     for number, face in enumerate(faces, start=1):
         x0, y0, x1, y1 = face.box
         cv2.rectangle(canvas, _at((x0, y0), factor), _at((x1, y1), factor), TARGET, 2, cv2.LINE_AA)
@@ -120,9 +125,9 @@ def side_by_side(pictures: Sequence[NDArray[np.uint8]], *, gap: int = 8) -> Canv
     return np.hstack(row[:-1])
 
 
-def _enlarge(picture: NDArray[np.float32], factor: int) -> Canvas:
-    shown = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
-    large = cv2.resize(shown, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+def _enlarge(picture: NDArray[np.uint8], factor: int) -> Canvas:
+    """Return an enlarged copy."""
+    large = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     return np.ascontiguousarray(large, np.uint8)
 
 

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.metadata import upright
+from pipeline.metadata import upright, without_thumbnails
 from weights.errors import InvalidFile
 
 Array = NDArray[np.uint8 | np.uint16]
 
 BITS, PHOTOMETRIC, SAMPLES, PLANAR, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 262, 277, 284, 338, 339
-XMP, ICC = 700, 34675
+XMP, ICC, PHOTOSHOP, LAYERS = 700, 34675, 34377, 37724
 BYTE, SHORT, LONG, UNDEFINED = 1, 3, 4, 7
 MIN_IS_WHITE, MIN_IS_BLACK, RGB = 0, 1, 2
 UNSPECIFIED, PREMULTIPLIED, STRAIGHT = 0, 1, 2  # what a sample beside those of colour is: anything, or alpha
@@ -26,9 +26,9 @@ NONE, DEFLATE = 1, 8
 _CODES = {BYTE: "B", SHORT: "H", LONG: "I", UNDEFINED: "B"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes, by type
 POINTERS = (0x8769, 0x8825, 0xA005)  # to the directories of EXIF, GPS and interoperability
-LAYOUT = {  # sizes, strips, tiles, compression, colour model, and what is kept apart
+LAYOUT = {  # sizes, strips, tiles, compression, colour model, what is kept apart, and the layers before the edit
     *(254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 301, 317, 320, 322, 323, 324, 325),
-    *(330, 332, 333, 334, 336, 338, 339, 340, 341, 347, 512, 513, 514, 529, 530, 531, 532, XMP, ICC),
+    *(330, 332, 333, 334, 336, 338, 339, 340, 341, 347, 512, 513, 514, 529, 530, 531, 532, XMP, ICC, LAYERS),
 }
 
 
@@ -92,6 +92,8 @@ class _Field:
 def descriptive_tags(data: bytes) -> bytes | None:
     """Return a TIFF's tags that describe the picture, without those that lay out the file, as EXIF.
 
+    Photoshop's layers and thumbnail, which show the picture before an edit, are left out, too.
+
     None where there are none, or the file's directories cannot be read (as those of BigTIFF).
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
@@ -122,7 +124,11 @@ def _copy_directory(data: bytes, start: int, order: str, out: bytearray, *, dept
                 entries[tag] = _entry(_Field(tag, LONG, (below,)), out, order)
             continue
         value = entry[8 : 8 + size] if size <= 4 else data[at : at + size]
-        if len(value) == size:
+        if len(value) != size:
+            continue
+        if tag == PHOTOSHOP:
+            kind, value = BYTE, without_thumbnails(value)
+        if value:
             entries[tag] = _entry(_Field(tag, kind, value), out, order)
     return _put_directory(entries, order, out) if entries else 0
 

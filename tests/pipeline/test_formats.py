@@ -7,11 +7,12 @@ from io import BytesIO
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from pipeline import png, tiff
 from pipeline.photo import Photo, check_output, decode_photo, eight_bit, encode_photo
 from tests.conftest import smooth_picture
+from tests.pipeline.test_jpeg import MORE
 from tests.pipeline.test_photo import ICC, XMP, exif, file_of, wide_gamut
 from weights.errors import InvalidFile, InvalidInput
 
@@ -158,6 +159,24 @@ def test_tags_that_cannot_be_read(data):
     assert tiff.descriptive_tags(data) is None
 
 
+@pytest.mark.parametrize("kind", [1, 7])
+@pytest.mark.parametrize("written", ["TIFF", "PNG", "JPEG"])
+def test_what_photoshop_keeps_in_a_tiff_shows_the_photo_before_and_goes(kind, written):
+    thumbnail = b"8BIM" + struct.pack(">HHI", 1036, 0, 8) + b"OLDTHUMB"
+    iptc = b"8BIM" + struct.pack(">HHI", 1028, 0, 4) + b"kept"
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in ((34377, thumbnail + iptc), (37724, b"OLDLAYERS"), (0x010E, "a description")):
+        info[tag] = value
+        info.tagtype[tag] = 2 if isinstance(value, str) else kind
+    data = file_of(PICTURE, "TIFF", tiffinfo=info)
+    assert (b"OLDTHUMB" in data, b"OLDLAYERS" in data) == (True, True)
+    photo = decode_photo(data, name="it")
+    edited = encode_photo(photo.edited(photo.pixels), written)
+    assert (b"OLDTHUMB" in edited, b"OLDLAYERS" in edited) == (False, False)
+    tags = Image.open(BytesIO(edited)).getexif()
+    assert (tags[0x010E], tags[34377]) == ("a description", iptc)
+
+
 def test_heif():
     pytest.importorskip("pillow_heif").register_heif_opener()
     source = file_of(PICTURE, "HEIF", quality=95, exif=exif(), icc_profile=ICC, xmp=XMP)
@@ -180,6 +199,23 @@ def test_turned_heif_is_turned_once():
     assert np.abs(photo.pixels.astype(int) - upright).mean() < 4
     again = decode_photo(encode_photo(photo, "HEIF"), name="it")
     assert again.pixels.shape == upright.shape
+
+
+@pytest.mark.parametrize("info", [{"aux": {"urn:com:apple:photo:2020:aux:hdrgainmap": [5]}}, {"depth_images": [1]}, {}])
+@pytest.mark.parametrize("film", [True, False])
+def test_what_a_heif_holds_beside_its_picture_is_said(info, film, monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    read = pillow_heif.HeifImageFile._init_from_heif_file
+
+    def read_more(image, index):
+        read(image, index)
+        image.info.update(info)
+
+    monkeypatch.setattr(pillow_heif.HeifImageFile, "_init_from_heif_file", read_more)
+    boxes = b"\0\0\0\x01free" + (24).to_bytes(8, "big") + bytes(8) + b"\0\0\0\x18mpvd" + b"a film" + bytes(10)
+    photo = decode_photo(file_of(PICTURE, "HEIF") + boxes * film, name="it")
+    assert photo.notices == ((MORE,) if info or film else ())
 
 
 def test_heif_without_its_reader(monkeypatch):
@@ -270,8 +306,78 @@ def test_a_resolution_that_makes_no_sense_is_left_out_of_a_png(resolution, wante
 def test_sizes_in_exif_follow_a_turn():
     tags = Image.Exif()
     tags[0x0112] = 6
+    tags[0x0100], tags[0x0101] = 64, 48
     tags.get_ifd(0x8769)[0xA002] = 64
     tags.get_ifd(0x8769)[0xA003] = 48
     photo = decode_photo(file_of(PICTURE, "PNG", exif=tags.tobytes()), name="it")
-    found = Image.open(BytesIO(encode_photo(photo, "PNG"))).getexif().get_ifd(0x8769)
+    written = Image.open(BytesIO(encode_photo(photo, "PNG"))).getexif()
+    found = written.get_ifd(0x8769)
     assert (found[0xA002], found[0xA003]) == (48, 64) == (photo.width, photo.height)
+    assert (written[0x0100], written[0x0101]) == (48, 64)
+
+
+PNG_COLOURS = {
+    "cICP": bytes([9, 16, 0, 1]),
+    "gAMA": (100000).to_bytes(4, "big"),
+    "cHRM": struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000),
+}
+TAKEN_FOR_SRGB = (
+    "it says without a profile what its colours are: they are taken for sRGB's, "
+    "and only written as {} the edited photo says it again."
+)
+
+
+def with_chunks(data, chunks):
+    header = len(png.SIGNATURE) + 12 + 13
+    return data[:header] + b"".join(png._chunk(k.encode(), v) for k, v in chunks.items()) + data[header:]
+
+
+@pytest.mark.parametrize("samples", [PICTURE, PICTURE[..., 0], DEEP[..., :3], DEEP[..., 0]])
+@pytest.mark.parametrize("kinds", [["cICP"], ["gAMA", "cHRM"], ["cICP", "gAMA", "cHRM"]])
+def test_what_a_png_says_of_its_colours_is_said_again(samples, kinds):
+    chunks = {kind: PNG_COLOURS[kind] for kind in kinds}
+    photo = decode_photo(with_chunks(deep_file(samples, "PNG"), chunks), name="it")
+    assert np.array_equal(photo.pixels[..., 0], samples if samples.ndim == 2 else samples[..., 0])
+    assert photo.notices == (TAKEN_FOR_SRGB.format("PNG"),)
+    written = encode_photo(photo.edited(photo.pixels).stripped(), "PNG")
+    assert png.colour_chunks(written) == chunks
+    assert np.array_equal(decode_photo(written, name="it").pixels, photo.pixels)
+    assert b"gAMA" not in encode_photo(photo, "WEBP")
+
+
+@pytest.mark.parametrize("samples", [PICTURE, DEEP[..., :3]])
+def test_nothing_is_said_where_a_pngs_chunks_say_srgb_or_it_has_a_profile(samples):
+    numbers = struct.pack(">8I", 31269, 32899, 63999, 33001, 30000, 60000, 15000, 5999)
+    bare = deep_file(samples, "PNG")
+    for chunks in ({"gAMA": (45454).to_bytes(4, "big"), "cHRM": numbers}, {"cICP": bytes([1, 13, 0, 1])}):
+        photo = decode_photo(with_chunks(bare, chunks), name="it")
+        assert photo.notices == ()
+        assert png.colour_chunks(encode_photo(photo, "PNG")) == chunks
+    photo = decode_photo(with_chunks(bare, {"sRGB": b"\0"}), name="it")
+    assert png.colour_chunks(encode_photo(photo, "PNG")) == {"sRGB": b"\0"}
+    assert png.colour_chunks(encode_photo(replace(photo, icc=ICC), "PNG")) == {}  # one or the other
+    profiled = encode_photo(replace(photo, icc=ICC, colours=PNG_COLOURS), "PNG")
+    assert png.colour_chunks(profiled) == PNG_COLOURS
+    assert decode_photo(profiled, name="it").notices == ()
+
+
+@pytest.mark.parametrize("chunk", [{"cHRM": bytes(33)}, {"gAMA": bytes(7)}, {"cICP": b""}])
+def test_odd_chunks_of_colours_damage_nothing(chunk):
+    photo = decode_photo(with_chunks(deep_file(DEEP[..., :3], "PNG"), chunk), name="it")
+    assert np.array_equal(decode_photo(encode_photo(photo, "PNG"), name="it").pixels, DEEP[..., :3])
+
+
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "matrix", "said"),
+    [(12, 13, 6, True), (9, 16, 9, True), (1, 13, 6, False), (1, 1, 1, False), (2, 2, 2, False), (1, 8, 0, True)],
+)
+def test_the_colours_of_a_heif_are_said_again(primaries, transfer, matrix, said):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    numbers = {"color_primaries": primaries, "transfer_characteristics": transfer}
+    options = {"matrix_coefficients": matrix, "full_range_flag": 0, "chroma": 444}
+    photo = decode_photo(file_of(PICTURE, "HEIF", quality=95, **numbers, **options), name="it")
+    assert photo.notices == ((TAKEN_FOR_SRGB.format("HEIF"),) if said else ())
+    written = encode_photo(photo.edited(photo.pixels), "HEIF")
+    again = Image.open(BytesIO(written)).info["nclx_profile"]
+    assert {name: again[name] for name in numbers} == numbers
+    assert np.abs(decode_photo(written, name="it").pixels.astype(int) - photo.pixels).mean() < 4

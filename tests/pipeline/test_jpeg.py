@@ -1,17 +1,21 @@
 """JPEG's segments and blocks."""
 
 import shutil
+import subprocess
+import tempfile
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from pipeline import jpeg
 from pipeline.metadata import mark_edited
 from pipeline.photo import decode_photo, encode_photo
 from tests.conftest import smooth_picture
+from tests.pipeline.test_metadata import with_thumbnail
 from tests.pipeline.test_photo import ICC, XMP, exif, file_of
 
 needs_jpegtran = pytest.mark.skipif(
@@ -89,11 +93,101 @@ def test_what_cannot_be_turned_without_loss_is_compressed_anew():
     assert np.abs(pixels_of(encode_photo(edit(photo), "JPEG")) - edit(photo).pixels).mean() < 6
 
 
+def sampled(data, factors):
+    """Return a JPEG that says another subsampling; `factors` are brightness's, 16 x across + down."""
+    frame = data.index(b"\xff\xc0")
+    return data[: frame + 11] + bytes([factors]) + data[frame + 12 :]
+
+
+@needs_jpegtran
+def test_a_subsampling_that_pillow_does_not_name_keeps_all_of_its_colour(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (56, 80, 3), np.uint8).repeat(2, axis=0).repeat(2, axis=1)
+    (tmp_path / "422.jpg").write_bytes(file_of(picture, "JPEG", quality=95, subsampling=1))
+    turn = ["jpegtran", "-rotate", "90", "-outfile", tmp_path / "440.jpg", tmp_path / "422.jpg"]
+    subprocess.run(turn, check=True)
+    photo = decode_photo((tmp_path / "440.jpg").read_bytes(), name="it")
+    assert (photo.encoding["subsampling"], photo.origin) == (0, None)
+    written = encode_photo(edit(photo), "JPEG")
+    assert JpegImagePlugin.get_sampling(Image.open(BytesIO(written))) == 0
+    assert np.abs(pixels_of(written) - edit(photo).pixels).mean() < 3
+
+
+@pytest.mark.parametrize("factors", [0x41, 0x14])
+def test_blocks_of_a_subsampling_that_pillow_does_not_name_are_not_kept(factors):
+    photo = decode_photo(sampled(file_of(PICTURE, "JPEG", subsampling=1), factors), name="it")
+    assert (photo.encoding["subsampling"], photo.origin) == (0, None)
+
+
+def test_422_turned_is_not_kept():
+    photo = decode_photo(file_of(PICTURE, "JPEG", subsampling=1, exif=exif(6)), name="it")
+    assert (photo.encoding["subsampling"], photo.origin) == (0, None)
+
+
 def test_without_jpegtran_the_tables_stay(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     data = file_of(PICTURE, "JPEG", quality=70, subsampling=2)
     written = encode_photo(edit(decode_photo(data, name="it")), "JPEG")
     assert Image.open(BytesIO(written)).quantization == Image.open(BytesIO(data)).quantization
+
+
+LAYOUTS = {
+    "4:2:0": {"subsampling": 2},
+    "4:4:4": {"subsampling": 0},
+    "restarts": {"subsampling": 1, "restart_marker_blocks": 3},
+    "grey": {},
+}
+
+
+@needs_jpegtran
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("edited", [False, True])
+def test_only_the_last_pass_packs_the_blocks_and_the_file_is_the_same(
+    layout, progressive, orientation, edited, monkeypatch
+):
+    picture = Image.fromarray(PICTURE).convert("L" if layout == "grey" else "RGB")
+    options = {"quality": 70, "progressive": progressive, "exif": exif(orientation)} | LAYOUTS[layout]
+    photo = decode_photo(file_of(picture, "JPEG", **options), name="it")
+    photo = edit(photo) if edited else photo
+    run, packing, passes = jpeg._jpegtran, "-progressive" if progressive else "-optimize", []
+
+    def record(arguments, source, target):
+        passes.append(arguments)
+        return run(arguments, source, target)
+
+    def pack_always(arguments, source, target):
+        return run(arguments if packing in arguments else [*arguments, packing], source, target)
+
+    monkeypatch.setattr(jpeg, "_jpegtran", record)
+    written = encode_photo(photo, "JPEG")
+    assert [packing in arguments for arguments in passes] == [False] * (len(passes) - 1) + [True] * bool(passes)
+    if not (layout == "restarts" and orientation == 6):  # which is compressed anew
+        drops = sum("-drop" in arguments for arguments in passes)
+        assert len(passes) == max(1, drops + (orientation > 1))
+        assert bool(drops) == edited
+    monkeypatch.setattr(jpeg, "_jpegtran", pack_always)
+    assert encode_photo(photo, "JPEG") == written
+
+
+def full(path, data):
+    raise OSError(28, "No space left on device")
+
+
+@needs_jpegtran
+@pytest.mark.parametrize("fault", ["missing", "full", "no program"])
+def test_a_temporary_folder_that_fails_costs_the_blocks_and_not_the_edit(fault, monkeypatch, tmp_path, caplog):
+    photo = edit(decode_photo(file_of(PICTURE, "JPEG", quality=70, subsampling=2), name="it"))
+    anew = encode_photo(replace(photo, origin=None), "JPEG")
+    if fault == "missing":
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    elif fault == "full":
+        monkeypatch.setattr(Path, "write_bytes", full)
+    else:
+        monkeypatch.setattr(shutil, "which", lambda name: str(tmp_path))
+    caplog.set_level("INFO")
+    assert encode_photo(photo, "JPEG") == anew
+    assert ("does not start" if fault == "no program" else "all is compressed anew") in caplog.text
 
 
 def test_rgb_jpegs_are_not_taken_for_ycbcr():
@@ -175,3 +269,69 @@ def test_the_second_picture_of_a_file_is_left_out():
     written = encode_photo(edit(photo), "JPEG")
     assert Image.open(BytesIO(written)).format == "JPEG"
     assert written.count(b"\xff\xd8\xff") == 1
+
+
+MORE = "it holds more than its picture (a gain map, depth, a film or a picture before an effect): that is left out."
+FILM = b"\0\0\0\x18ftypmp42" + b"OLDFILM" * 100
+
+
+def xmp_with(namespace, properties):
+    return XMP.replace(b'dc:format="kept"', f'dc:format="kept" xmlns:it="{namespace}" {properties}'.encode())
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("behind", [FILM, b"\0" * 64 + b"MotionPhoto_Data" + FILM, file_of(PICTURE[:16], "JPEG")])
+def test_what_stands_behind_the_picture_is_left_out_and_said(behind, progressive):
+    xmp = xmp_with("http://ns.google.com/photos/1.0/camera/", 'it:MotionPhoto="1" it:MicroVideoOffset="712"')
+    photo = decode_photo(file_of(PICTURE, "JPEG", xmp=xmp, progressive=progressive) + behind, name="it")
+    assert photo.notices == (MORE,)
+    written = encode_photo(edit(photo), "JPEG")
+    assert (b"OLDFILM" in written, b"MotionPhoto" in written, b"MicroVideo" in written) == (False, False, False)
+    assert b'dc:format="kept"' in written
+    assert decode_photo(written, name="it").notices == ()
+
+
+@pytest.mark.parametrize("behind", [b"", bytes(4096), b"SEFH" + bytes(20) + b"SEFT"])
+def test_nothing_is_said_of_what_is_no_picture_behind_the_picture(behind):
+    data = file_of(PICTURE, "JPEG", exif=with_thumbnail("<"), xmp=XMP, comment=b"\xff\xd9\xff\xd8\xffftyp") + behind
+    assert decode_photo(data, name="it").notices == ()
+
+
+def test_a_gain_map_is_left_out_and_said():
+    out = BytesIO()
+    Image.fromarray(PICTURE).save(out, "MPO", save_all=True, append_images=[Image.fromarray(PICTURE[::4, ::4])])
+    gain = XMP.replace(b'dc:format="kept"', b'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"')
+    segment = jpeg.XMP_HEAD + gain
+    head = b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment
+    photo = decode_photo(out.getvalue()[:2] + head + out.getvalue()[2:], name="it")
+    assert photo.notices == (MORE,)
+    written = encode_photo(edit(photo), "JPEG")
+    assert (b"hdrgm" in written, b"MPF" in written, written.count(b"\xff\xd8\xff")) == (False, False, 1)
+
+
+def extended_xmp(packet, size=20):
+    """Return the segments of extended XMP, in parts of so many bytes."""
+    parts = [(at, packet[at : at + size]) for at in range(0, len(packet), size)]
+    head = jpeg.EXTENDED_XMP_HEAD + b"A" * 32 + len(packet).to_bytes(4, "big")
+    return [(jpeg.APP1, head + at.to_bytes(4, "big") + part) for at, part in parts]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "said", "stays"),
+    [
+        ("http://ns.google.com/photos/1.0/image/", (MORE,), False),
+        ("http://ns.google.com/photos/1.0/depthmap/", (MORE,), False),
+        ("http://ns.adobe.com/xap/1.0/g/img/", (), False),
+        ("http://ns.adobe.com/photoshop/1.0/", (), True),
+    ],
+)
+def test_extended_xmp_stays_unless_it_holds_a_picture(namespace, said, stays):
+    main = xmp_with("http://ns.adobe.com/xmp/note/", f'it:HasExtendedXMP="{"A" * 32}"')
+    others = extended_xmp(xmp_with(namespace, 'it:Data="OLDDATA"'))
+    data = jpeg.with_metadata(file_of(PICTURE, "JPEG"), exif=None, xmp=main, icc=None, others=others)
+    photo = decode_photo(data, name="it")
+    assert photo.notices == said
+    again = decode_photo(encode_photo(edit(photo), "JPEG"), name="it")
+    assert again.segments == (tuple(others) if stays else ())
+    assert (b"HasExtendedXMP" in again.xmp) == stays
+    assert b'dc:format="kept"' in again.xmp

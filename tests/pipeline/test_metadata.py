@@ -1,3 +1,4 @@
+import re
 import struct
 import xml.etree.ElementTree as ET
 from io import BytesIO
@@ -65,6 +66,29 @@ def test_what_a_packet_said_is_kept():
     assert found.get("{http://ns.adobe.com/tiff/1.0/}Orientation") == "1"
     assert b"odd:key" in packet
     assert mark_edited(packet) == packet
+
+
+GOOGLE = "http://ns.google.com/photos/1.0"
+BESIDE = f"""<x:xmpmeta xmlns:x="{META}"><rdf:RDF xmlns:rdf="{RDF}"><rdf:Description rdf:about=""
+ xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"
+ xmlns:GCamera="{GOOGLE}/camera/" GCamera:MotionPhoto="1" GCamera:MotionPhotoVersion="1" GCamera:MicroVideoOffset="9"
+ GCamera:SpecialTypeID="kept" xmlns:GDepth="{GOOGLE}/depthmap/" GDepth:Near="1" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+ xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="0123456789ABCDEF0123456789ABCDEF">
+ <GImage:Data xmlns:GImage="{GOOGLE}/image/">OLD</GImage:Data><xmp:Rating>5</xmp:Rating>
+ <xmp:Thumbnails><rdf:Alt><rdf:li>OLD</rdf:li></rdf:Alt></xmp:Thumbnails>
+ <Container:Directory xmlns:Container="{GOOGLE}/container/">
+ <rdf:Seq><rdf:li>OLD</rdf:li></rdf:Seq></Container:Directory>
+</rdf:Description></rdf:RDF></x:xmpmeta>""".encode()
+
+
+@pytest.mark.parametrize("extended", [True, False])
+def test_what_a_packet_said_of_pictures_and_films_beside_the_picture_goes(extended):
+    packet = mark_edited(BESIDE, extended=extended)
+    found = description(packet)
+    names = {re.sub(r".*\}", "", name) for name in [*found.attrib, *(child.tag for child in found)]}
+    kept = {"about", "DigitalSourceType", "SpecialTypeID", "Rating"}
+    assert names == kept | ({"HasExtendedXMP"} if extended else set())
+    assert b"OLD" not in packet
 
 
 def test_entities_are_not_expanded():

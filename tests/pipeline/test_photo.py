@@ -161,6 +161,15 @@ def test_webp_keeps_its_kind():
         assert (b"VP8L" in written) == lossless
 
 
+@pytest.mark.parametrize("lossless", [True, False])
+def test_an_animated_webp_keeps_its_kind(lossless):
+    frames = [Image.fromarray(PICTURE), Image.fromarray(PICTURE[::-1].copy())]
+    data = file_of(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=lossless)
+    assert b"ANMF" in data
+    written = encode_photo(decode_photo(data, name="it"), "WEBP")
+    assert (b"VP8L" in written, b"VP8 " in written) == (lossless, not lossless)
+
+
 def wide_gamut():
     """A profile whose primaries are far from sRGB's: sRGB's own with red and green exchanged."""
     data = bytearray(ICC)
@@ -183,6 +192,28 @@ def second_page_without_width():
     page = Image.fromarray(PICTURE)
     head, width, rest = file_of(page, "TIFF", save_all=True, append_images=[page]).rpartition(b"\0\1\4\0")
     return head + b"\0\7" + width[2:] + rest
+
+
+def cut_animation():
+    """A GIF that ends in the head of its second frame."""
+    frames = [Image.fromarray(PICTURE), Image.fromarray(PICTURE[::-1].copy())]
+    data = file_of(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    return data[: data.rindex(b"!\xf9\x04") + 3]
+
+
+def frame_without_channels():
+    """A JPEG whose frame is too short to name a channel."""
+    data = file_of(PICTURE, "JPEG")
+    at = data.index(b"\xff\xc0") + 2
+    return data[:at] + b"\0\x08" + data[at + 2 :]
+
+
+def enormous_heif():
+    """A HEIF that claims more lines than its reader lets in."""
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    data = file_of(PICTURE, "HEIF")
+    at = data.index(b"ispe") + 12
+    return data[:at] + b"\xff" + data[at + 1 :]
 
 
 def linear_srgb():
@@ -246,6 +277,8 @@ def test_a_profile_that_works_one_way_only_is_kept_and_said(icc):
         (file_of(PICTURE, "PNG")[:200], "damaged"),
         (file_of(PICTURE, "JPEG")[:400], "damaged"),
         (second_page_without_width(), "damaged: Missing dim"),
+        (cut_animation(), "damaged: index out of range"),
+        (frame_without_channels(), "damaged: list index out of range"),
     ],
 )
 def test_bad_files(data, message):
@@ -253,10 +286,15 @@ def test_bad_files(data, message):
         decode_photo(data, name="it")
 
 
+def test_a_heif_of_an_enormous_size():
+    with pytest.raises(InvalidFile, match=r"damaged: .*Security limit.*\d\.$"):
+        decode_photo(enormous_heif(), name="it")
+
+
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF"])
 def test_chunks_are_looked_for_in_webp_alone(format_, monkeypatch):
     """A walk through another file may be as long as that."""
-    monkeypatch.setattr("pipeline.decode._has_chunk", lambda data, chunk: pytest.fail("a walk"))
+    monkeypatch.setattr("pipeline.decode._is_lossless_webp", lambda data: pytest.fail("a walk"))
     assert decode_photo(file_of(PICTURE, format_), name="it").pixels.shape == PICTURE.shape
 
 

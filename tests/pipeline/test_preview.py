@@ -1,12 +1,17 @@
 """Moving pictures of drags."""
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from drag.editor import DragResult
-from pipeline.preview import FRAME, LAST_FRAME, write_preview
+from pipeline.faces import Face
+from pipeline.metadata import mark_edited
+from pipeline.preview import FRAME, LAST_FRAME, draw_faces, write_preview
 from tests.conftest import full_disk
 
 
@@ -28,9 +33,28 @@ def test_a_film_is_written_whole(tmp_path, drag):
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 4 + LAST_FRAME // FRAME
 
 
+def test_a_webp_says_that_it_was_edited(tmp_path, drag):
+    write_preview(tmp_path / "a.webp", drag, noise)
+    with Image.open(tmp_path / "a.webp") as image:
+        assert image.info["xmp"] == mark_edited(None)
+
+
 @pytest.mark.parametrize("ending", ["mp4", "gif", "webp"])
 @pytest.mark.parametrize("room", [100, 20_000])
 def test_a_film_that_does_not_fit_on_the_disk_leaves_none(tmp_path, drag, ending, room):
     with full_disk(room), pytest.raises(OSError, match=r"make room on the disk|File too large"):
         write_preview(tmp_path / f"a.{ending}", drag, noise)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_faces_are_drawn_on_a_copy_that_costs_little():
+    pixels = np.full((2000, 3000, 3), 7, np.uint8)
+    face = Face(landmarks=np.full((68, 2), 500.0), box=(100, 100, 900, 900), score=1, detector="dlib")
+    tracemalloc.start()
+    canvas = draw_faces(pixels, [face])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (pixels == 7).all()
+    assert (canvas != 7).any()
+    assert np.array_equal(canvas[1000:], pixels[1000:])
+    assert most < 2.5 * pixels.nbytes
