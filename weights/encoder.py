@@ -94,7 +94,7 @@ class Encoder(nn.Module):
         """Build the encoder whose parameters `state` holds.
 
         Raises:
-            KeyError, RuntimeError: the state is not an encoder's.
+            KeyError, IndexError, ValueError, RuntimeError: the state is not an encoder's.
         """
         channels = {
             int(name.split(".")[2]): value.shape[1]
@@ -102,8 +102,9 @@ class Encoder(nn.Module):
             if name.startswith("trunk.blocks.") and name.endswith(".c0.weight")
         }
         channels[4] = state["trunk.blocks.8.c1.weight"].shape[0]
-        encoder = cls(channels, state["out.weight"].shape[0])
-        encoder.load_state_dict(dict(state))
+        with torch.device("meta"):  # shapes are compared before anything is allocated
+            encoder = cls(channels, state["out.weight"].shape[0])
+        encoder.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
         return encoder
 
     def forward(self, x: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:

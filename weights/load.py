@@ -22,6 +22,7 @@ from weights.store import Store
 Frame = Literal["ffhq", "center"]
 
 FACES = Path(__file__).with_name("faces")
+WIDEST = 4096  # z and classes of a generator; NVIDIA's have 512
 EMBEDDED_USUAL_LOSS = 0.25  # of the pivots of 40 held-out faces, in the case "default" of benchmarks/inversion.py
 
 
@@ -238,6 +239,8 @@ def build(checkpoint: Checkpoint, path: Path) -> Generator:
     averaged = "mapping.w_avg" in state
     try:
         config = GeneratorConfig.from_state(state, conv_clamp=checkpoint.conv_clamp)
+        if max(config.z_dim, config.c_dim) > WIDEST:  # thousands of random z are mapped to w
+            raise ValueError(f"its z and classes are {config.z_dim} and {config.c_dim} wide, {WIDEST} at most are read")
         state.setdefault("mapping.w_avg", torch.zeros(config.w_dim))
         with torch.device("meta"):
             network = Generator(config)
@@ -280,10 +283,9 @@ def _load_encoder(path: Path, device: torch.device) -> Encoder | None:
         return None
     state, _ = native.read(beside)
     try:
-        with torch.device("cpu"):
-            encoder = Encoder.from_state(state)
-    except (KeyError, RuntimeError) as error:
-        raise InvalidFile(f"{beside} holds no encoder: {error}.") from error
+        encoder = Encoder.from_state(state)
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        raise InvalidFile(f"{beside} holds no encoder: {str(error).splitlines()[0].rstrip(':.')}.") from error
     return encoder.eval().requires_grad_(False).to(device)
 
 

@@ -110,8 +110,8 @@ def programs(marker: str) -> Iterator[Attack]:
 
 def bombs() -> Iterator[Attack]:
     """Small pickles that want much."""
-    put = b"".join(pickle.LONG_BINPUT + struct.pack("<I", i * 7919) for i in range(200_001))
-    yield Attack("memo bomb", program(pickle.NONE + put), "remembers more than")
+    puts = b"".join(pickle.LONG_BINPUT + struct.pack("<I", i * 7919) for i in range(200_001))
+    yield Attack("memo bomb", program(pickle.NONE + puts), "remembers more than")
     laughs = text("ha") + b"".join(
         pickle.MEMOIZE
         + (pickle.BINGET + bytes([i])) * 8
@@ -131,6 +131,23 @@ def bombs() -> Iterator[Attack]:
     yield Attack("a dict in itself", program(cycle), "no generator is in it")
     yield Attack("a huge number", program(pickle.LONG4 + struct.pack("<i", 2**31 - 1)), "whole number of")
     yield Attack("a negative length", program(pickle.LONG4 + struct.pack("<i", -5)), "whole number of")
+    many, none = pickle.MARK + pickle.NONE * 30_000, pickle.TUPLE1 + pickle.REDUCE
+    pairs = pickle.MARK + b"".join(
+        pickle.BININT2 + struct.pack("<H", i) + pickle.NONE + pickle.TUPLE2 for i in range(9000)
+    )
+    keys = b"".join(pickle.BININT2 + struct.pack("<H", i) + pickle.NONE for i in range(9000))
+    record = glob("argparse", "Namespace") + pickle.EMPTY_TUPLE + pickle.NEWOBJ + get(0) + pickle.BUILD
+    for name, value, again in (
+        ("sets of one list", pickle.EMPTY_LIST + many + pickle.APPENDS, glob("builtins", "set") + get(0) + none),
+        ("ordered dicts of one list", pairs + pickle.TUPLE, glob("collections", "OrderedDict") + get(0) + none),
+        ("records of one state", pickle.EMPTY_DICT + pickle.MARK + keys + pickle.SETITEMS, record),
+        (
+            "bytes of one text",
+            text("x" * 4000),
+            glob("_codecs", "encode") + get(0) + text("latin1") + pickle.TUPLE2 + pickle.REDUCE,
+        ),
+    ):
+        yield Attack(name, program(pickle.MARK + value + put(0) + again * 20_000 + pickle.TUPLE), "copies more than")
     yield Attack("a long text that is not there", program(pickle.BINUNICODE8 + struct.pack("<Q", 2**62)), "cut short")
     yield Attack("bytes that are not there", program(pickle.BINBYTES8 + struct.pack("<Q", 2**63)), "cut short")
     yield Attack("a frame that is not there", program(pickle.FRAME + struct.pack("<Q", 2**40)), "cut short")

@@ -1,8 +1,10 @@
 import pytest
 import torch
 
-from tests.conftest import CPU
+from tests.conftest import CPU, tiny_generator
 from weights.encoder import Encoder
+from weights.errors import InvalidFile
+from weights.formats import native
 from weights.load import load_generator
 
 
@@ -36,3 +38,30 @@ def test_embedded_encoder_knows_the_embedded_generator():
 def test_other_state_is_refused():
     with pytest.raises(KeyError):
         Encoder.from_state({"trunk.rgb.8.weight": torch.zeros(1)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"trunk.blocks.8.c0.weight": torch.zeros(1, 60_000, 1, 1)},  # 130 GB, were it made before it is looked at
+        {"trunk.blocks.x.c0.weight": torch.zeros(4, 4, 3, 3)},
+        {"trunk.blocks.8.c0.weight": torch.zeros(())},
+        {"out.weight": torch.zeros(())},
+    ],
+)
+def test_an_encoder_that_is_none_is_refused_before_it_is_made(tmp_path, change):
+    path = tmp_path / "tiny.safetensors"
+    native.write(path, tiny_generator(16).state_dict(), {"frame": "center"})
+    state = Encoder({16: 4, 8: 4, 4: 4}, 16).state_dict()
+    native.write(path.with_name("tiny-encoder.safetensors"), state, {})
+    assert load_generator(path, device=CPU).encoder is not None
+    native.write(path.with_name("tiny-encoder.safetensors"), state | change, {})
+    with pytest.raises(InvalidFile, match="holds no encoder"):
+        load_generator(path, device=CPU)
+
+
+def test_a_generator_of_a_huge_z_is_refused(tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    native.write(path, tiny_generator(16, z_dim=5000).state_dict(), {"frame": "center"})
+    with pytest.raises(InvalidFile, match="its z and classes are 5000 and 0 wide, 4096 at most are read"):
+        load_generator(path, device=CPU)

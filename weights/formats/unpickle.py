@@ -27,6 +27,8 @@ class Limits:
         stack: values waiting.
         marks: containers that are open at a time.
         memo: values remembered.
+        copies: values in the containers that calls and states are given, and every 64 characters of their texts:
+            a remembered one can be given, and copied, any number of times.
         integer: bytes of a whole number.
     """
 
@@ -34,6 +36,7 @@ class Limits:
     stack: int = 100_000
     marks: int = 200
     memo: int = 200_000
+    copies: int = 500_000
     integer: int = 16
 
 
@@ -49,6 +52,7 @@ class Interpreter:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.copied = 0
 
     def run(self) -> Any:
         """Return the value; `at` is behind its last byte then.
@@ -163,7 +167,15 @@ class Interpreter:
     def reduce(self) -> None:
         """Push what a call of an allowed function stands for."""
         args, function = self.pop(), self.pop()
+        self.charge(*(args if type(args) is tuple else ()))
         self.stack.append(stubs.reduce(function, args))
+
+    def charge(self, *given: Any) -> None:
+        """Count what may be copied of the values that a call or a state is given."""
+        self.copied += sum(len(value) for value in given if type(value) in (list, tuple, dict))
+        self.copied += sum(len(value) // 64 for value in given if type(value) is str)
+        if self.copied > self.limits.copies:
+            raise FormatError(f"its pickle copies more than {self.limits.copies} values")
 
     def new(self, *, keywords: bool) -> None:
         """Push an object of an allowed class."""
@@ -178,6 +190,7 @@ class Interpreter:
         """Give the object on top of the stack its state."""
         state = self.pop()
         value = self.pop()
+        self.charge(state)
         stubs.build(value, state)
         self.stack.append(value)
 
