@@ -15,6 +15,7 @@ from drag.points import Points, unit
 from drag.settings import DragSettings, check_settings
 from drag.supervision import SUPERVISION_RADIUS, mask_loss, mask_to_features, motion_supervision_loss
 from drag.tracking import TRACKING_RADIUS, make_tracker
+from weights.errors import InvalidInput
 from weights.generator import Generator
 
 StopReason = Literal["arrived", "steps", "stalled", "lost", "stopped"]
@@ -121,11 +122,11 @@ def drag(
         dtype: of the convolutions.
         origin: (1, num_ws, w_dim), the picture to which the mask and the settings' reach hold on, where an earlier
             drag led from there to `w`; None for `w`.
-        after: a drag of the same `w` and handles to go on from; the targets may be others.
+        after: a drag of the same `w`, handles and rows to go on from; the targets may be others.
         callback: told of each step.
 
     Raises:
-        InvalidInput: settings that make no sense, or a generator that cannot be dragged.
+        InvalidInput: settings that make no sense, or do not go on from `after`, or a generator that cannot be dragged.
     """
     settings = settings or DragSettings()
     check_settings(settings, network.config.resolutions)
@@ -137,6 +138,7 @@ def drag(
     home = start if origin is None else origin[:, :rows].detach()
     at, path, codes = points.handles, [points.handles], [start[0]]
     if after:
+        _check_after(after, start, settings)
         at, path, codes = after.path[-1], list(after.path), list(after.rows)
     # In W one difference moves all rows; in W+ each has its own.
     offset = (codes[-1] - start)[:, : 1 if settings.space == "w" else rows].clone().requires_grad_()
@@ -180,6 +182,22 @@ def drag(
             with torch.no_grad():
                 _hold_within(limit, offset, before)
     raise AssertionError("the last step has a reason to stop")
+
+
+def _check_after(after: DragResult, start: Tensor, settings: DragSettings) -> None:
+    """Make sure that a drag can go on from another one of the code's rows `start` (1, rows, w_dim).
+
+    Raises:
+        InvalidInput: it moved other rows, or each by itself where all are to move alike.
+    """
+    if after.rows.shape[1:] != start.shape[1:]:
+        raise InvalidInput(
+            f"The drag to go on from moved {after.rows.shape[1]} rows of w, this one would move {start.shape[1]}: "
+            "give both the same."
+        )
+    moved = after.rows[-1] - start[0]
+    if settings.space == "w" and not torch.allclose(moved, moved[:1].expand_as(moved), atol=1e-5):
+        raise InvalidInput("The drag to go on from moved rows of W+ each by itself: go on with space='w+'.")
 
 
 def _hold_within(limit: float, offset: Tensor, before: Tensor) -> None:

@@ -39,7 +39,8 @@ class DragSettings:
         reach: how far the code may go from where it was: root mean square over all its rows, in units of the
             generator's spread of w; 0 for as far as the handles take it. Farther away, more of the way costs the face.
         tolerance: how near a target is near enough, in pixels at 512; 0 for the paper's 1 up to five handles and
-            2 for more.
+            2 for more. Handles are found again on a lattice of 1 px at 512, so that less than 0.71 may never be
+            reached.
         compile: compile the network up to the feature map (torch.compile, needs a C++ compiler). It serves drags
             that compute the whole map, as those with a mask do; whether it pays depends on the machine.
     """

@@ -119,7 +119,11 @@ def _read(pieces: FeaturePieces, at: Places) -> Tensor:
 
 
 def _outside_is_infinite(distance: Tensor, pieces: FeaturePieces, window: Places) -> Tensor:
-    """Return distances (n, k, k), infinite for places outside the picture."""
-    outside = (window < -0.5) | (window > pieces.size - 0.5)
+    """Return distances (n, k, k), infinite beyond the centres of the outermost pixels, but for where the handle is.
+
+    Out there F is what it is at the border, so that a handle would go there as soon as it came near.
+    """
+    outside = (window < 0) | (window > pieces.size - 1)
     beyond = outside[:, 1, :, None] | outside[:, 0, None, :]
+    beyond[:, window.shape[2] // 2, window.shape[2] // 2] = False
     return distance.masked_fill(torch.as_tensor(beyond, device=distance.device), torch.inf)

@@ -91,7 +91,8 @@ class LiteralDrag:
             best, place = math.inf, (x, y)
             for oy in self.offsets(12 * self.unit):
                 for ox in self.offsets(12 * self.unit):
-                    if self.inside(x + ox, y + oy):
+                    shown = min(x + ox, y + oy) >= 0 and max(x + ox, y + oy) <= self.size - 1
+                    if shown or ox == oy == 0:
                         distance = float((self.read(picture, x + ox, y + oy) - template).abs().sum())
                         if distance < best:
                             best, place = distance, (x + ox, y + oy)

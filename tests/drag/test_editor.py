@@ -165,6 +165,33 @@ def test_undo_and_going_on():
     assert drag(network, w, home, spread=1.0, settings=settings, after=whole).steps > whole.steps
 
 
+def test_a_drag_goes_on_from_rows_that_moved_as_its_own_do():
+    network, w, points, settings = easy(steps=3)
+    whole = drag(network, w, points, spread=1.0, settings=settings)
+    with pytest.raises(InvalidInput, match="moved 6 rows of w, this one would move 4"):
+        drag(network, w, points, spread=1.0, settings=replace(settings, rows=4), after=whole)
+    with pytest.raises(InvalidInput, match="each by itself"):
+        drag(network, w, points, spread=1.0, settings=replace(settings, space="w"), after=whole)
+    alike = drag(network, w, points, spread=1.0, settings=replace(settings, space="w"))
+    for space in ("w", "w+"):
+        again = drag(network, w, points, spread=1.0, settings=replace(settings, space=space), after=alike)
+        assert again.steps > alike.steps
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (63, 63)])
+def test_a_handle_at_the_border_stays_there(corner):
+    network, w, _, settings = easy(steps=12, patience=0)
+    at, inward = np.array(corner), 1 if corner[0] == 0 else -1
+    points = check_points([at, [30, 30]], [at, [31, 30.5]], size=64, anchors=[True, False])
+    result = drag(network, w, points, spread=1.0, settings=settings)
+    assert np.abs(result.path[1][0] - at).max() < 0.3  # F is the same out there: it was taken for farther out
+    assert (result.path >= 0).all()
+    assert (result.path <= 63).all()
+    outside = check_points([at - 0.3 * inward], [at + 4 * inward], size=64)
+    path = drag(network, w, outside, spread=1.0, settings=settings).path
+    assert ((path[1:] >= -0.3) & (path[1:] <= 63.3)).all()
+
+
 def test_a_handle_without_a_match_is_lost():
     network, w, points, settings = easy(patience=0, learning_rate=3.0)
     result = drag(network, w, points, spread=1.0, settings=settings)
