@@ -170,7 +170,8 @@ def test_other_files_are_no_checkpoints(faces, tmp_path):
             return (print, ("ran",))
 
     own = tmp_path / "checkpoint.pt"
-    for content in (b"", b"no checkpoint", Evil(), {"size": 16}, {"mean_g": {}, "size": 16}):
+    old = {"mean_g": {}, "size": 16}
+    for content in (b"", b"no checkpoint", Evil(), {"size": 16}, old, old | {"g": torch.zeros(1)}):
         own.write_bytes(content) if isinstance(content, bytes) else torch.save(content, own)
         with pytest.raises(InvalidFile, match=r"checkpoint\.pt is no checkpoint of a training run"):
             steps(faces, tmp_path, 1)

@@ -36,7 +36,16 @@ def load(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
         return _from_first_recipe(state) if "mean_g" in state else _checked(state)
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        ValueError,
+        pickle.UnpicklingError,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InvalidFile(f"{path} is no checkpoint of a training run: {reason.rstrip('.')}.") from error
 
