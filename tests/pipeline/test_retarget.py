@@ -14,7 +14,7 @@ from PIL import Image
 from drag.landmarks import Drag, parse_drag
 from drag.points_file import PointsFile
 from drag.presets import own_presets
-from drag.settings import DragSettings, LandmarkDragSettings
+from drag.settings import DragSettings, LandmarkDragSettings, drag_defaults
 from drag.shape import PARTS, Pose, shape_model, to_shape
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.align import Alignment
@@ -295,6 +295,21 @@ def test_every_command_takes_the_defaults_of_what_is_asked(cli, command, tmp_pat
     for plain, landmarks in ((300, 60), (0.003, 0.0035)):
         assert f"[default: {landmarks}; for --drag X,Y:X,Y {plain}]" in shown
     assert (" --drag STR" in shown, " --preset STR" in shown) == (command != "retarget", command != "edit")
+
+
+def test_what_is_asked_has_the_same_defaults_before_and_after_it_is_read(photo, tmp_path):
+    points = tmp_path / "p.json"
+    PointsFile(drags=(Drag(handle=(5.0, 5.0), target=(9.0, 9.0)),), regions=()).write(points)
+    for landmarks, asked in (
+        (False, EditRequest(drag=("1,1:2,2",))),
+        (False, EditRequest(drag=("chin:0%,4%", "3,3:4,4"))),
+        (True, EditRequest(drag=("chin:0%,4%", "3,3:0%,0%"))),
+        (True, EditRequest(drag=("1,1:2,2",), preset=("smile",))),
+        (True, EditRequest(points=points)),
+        (True, EditRequest(drag=("1,1:2,2",), like=photo)),
+    ):
+        assert asked.landmarks == landmarks
+        assert asked.read().settings == drag_defaults(landmarks=landmarks)
 
 
 def test_a_mask_takes_the_place_of_the_regions(subject):
