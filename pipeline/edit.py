@@ -319,6 +319,7 @@ class Pipeline:
         return InversionCache.key(
             aligned.crop,
             generator=self.generator.sha256,
+            encoder=self.generator.encoder_sha256,
             seed=settings.compute.seed,
             dtype=str(self.dtype),
             inversion=dataclasses.asdict(settings.inversion),

@@ -36,6 +36,7 @@ class LoadedGenerator:
         encoder: for the start of an inversion, where there is one.
         frame: how its crops are cut.
         sha256: of the file it came from.
+        encoder_sha256: of the encoder's; empty without one.
         spread: root mean square of w - w_avg, the scale of steps in W.
         license: SPDX expression or words; empty where unknown.
         usual_loss: which 19 of 20 faces stay below when they are inverted by the default settings; None where nobody
@@ -51,6 +52,7 @@ class LoadedGenerator:
     sha256: str
     spread: float
     license: str
+    encoder_sha256: str = ""
     usual_loss: float | None = None
     format: str = ""
     notes: tuple[str, ...] = ()
@@ -90,6 +92,7 @@ def load_generator(
         encoder=_load_encoder(path, device),
         frame=frame or _frame(checkpoint.metadata, known),
         sha256=digest,
+        encoder_sha256=sha256(beside) if (beside := _encoder_beside(path)).exists() else "",
         spread=network.mapping.spread(),
         license=checkpoint.metadata.get("license") or (known.license if known else ""),
         usual_loss=_usual_loss(path, checkpoint.metadata),

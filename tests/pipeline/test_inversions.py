@@ -22,7 +22,9 @@ from pipeline.photo import Photo, read_photo, write_photo
 from pipeline.settings import ComputeSettings, FaceSettings
 from tests.conftest import SMILE, full_disk, smooth_picture
 from tests.pipeline.test_cli import INVERT, QUICK
+from weights.encoder import Encoder
 from weights.errors import InvalidFile, InvalidInput
+from weights.formats import native
 from weights.load import load_generator
 
 PLAIN = [f"--{word}" if i % 2 == 0 else word for i, word in enumerate(INVERT)] + ["--no-tune"]
@@ -121,6 +123,29 @@ def test_the_same_crop_of_another_photo_keeps_its_own_place(tmp_path, store, tin
     for subject in (first, second):
         assert np.array_equal(subject.inversion.alignment.numpy(), subject.alignment.matrix)
     assert not np.array_equal(first.alignment.matrix, second.alignment.matrix)
+
+
+def test_an_inversion_from_another_start_is_not_taken(tmp_path, store, tiny_file):
+    path = tmp_path / "own.safetensors"
+    path.write_bytes(tiny_file.read_bytes())
+    settings = EditSettings(
+        inversion=InversionSettings(w_steps=0, steps=0, perceptual="alex"),
+        tuning=TuningSettings(tune=False),
+        compute=ComputeSettings(generator=str(path)),
+    )
+    photo, cache = Photo(pixels=smooth_picture(64, 64)), InversionCache(tmp_path / "kept")
+    codes = []
+    for seed in (None, 1, 2, 1):  # of the encoder beside it
+        if seed:
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                state = Encoder({32: 4, 16: 4, 8: 4, 4: 4}, 16).state_dict()
+            native.write(path.with_name("own-encoder.safetensors"), state, {})
+        pipeline = Pipeline(settings, store=store, cache=cache)
+        codes.append(pipeline.invert(pipeline.align(photo)).w)
+    assert len(cache.paths()) == 3
+    assert torch.equal(codes[1], codes[3])
+    assert not torch.equal(codes[1], codes[2])
 
 
 def test_a_subject_is_dragged_any_number_of_times(quick, store, astronaut):
