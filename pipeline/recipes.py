@@ -207,30 +207,25 @@ def as_written(recipe: Recipe) -> str:
     return format_recipe(recipe.moved(Path.resolve))
 
 
-def check_recipe(recipe: Recipe, path: Path, *, overwrite: bool = False) -> None:
-    """Make sure that a recipe can be written to `path`, or stands there already.
+def write_recipe(recipe: Recipe, path: Path, *, overwrite: bool = False) -> None:
+    """Write a recipe as `as_written` returns it.
 
     Raises:
         InvalidInput: as in `check_place` and `format_recipe`.
     """
-    if not _stands(as_written(recipe), path):
-        check_place(path, overwrite=overwrite)
+    check_place(path, overwrite=overwrite)
+    text = as_written(recipe)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
-def write_recipe(recipe: Recipe, path: Path, *, overwrite: bool = False) -> None:
-    """Write a recipe as `as_written` returns it; a file that says the same already is left as it is.
+def stands(recipe: Recipe, path: Path) -> bool:
+    """Tell whether a file says what `write_recipe` would write there.
 
     Raises:
-        InvalidInput: as in `check_recipe`.
+        InvalidInput: as in `format_recipe`.
     """
-    check_recipe(recipe, path, overwrite=overwrite)
     text = as_written(recipe)
-    if not _stands(text, path):
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-
-
-def _stands(text: str, path: Path) -> bool:
     try:
         return path.read_text(encoding="utf-8") == text
     except (OSError, UnicodeDecodeError):

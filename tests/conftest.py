@@ -18,7 +18,7 @@ import torch
 
 from drag.landmarks import parse_drag
 from drag.settings import LandmarkDragSettings
-from inversion.settings import TuningSettings
+from inversion.settings import InversionSettings, TuningSettings
 from pipeline.edit import EditResult, EditSettings, Pipeline
 from pipeline.photo import Photo
 from weights.formats import native
@@ -114,7 +114,8 @@ SMILE = ("mouth-left:-8%,-6%", "mouth-right:8%,-6%")
 @pytest.fixture(scope="session")
 def quick() -> EditSettings:
     """Settings for an edit in seconds."""
-    return EditSettings(tuning=TuningSettings(tune=False), drag=LandmarkDragSettings())
+    inversion = InversionSettings(steps=60)  # as there is no tuning to make up for few
+    return EditSettings(inversion=inversion, tuning=TuningSettings(tune=False), drag=LandmarkDragSettings())
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ def batch(
         Do again what is done, and replace it.
     """
     from pipeline.batch import BatchSettings, plan, run_batch
-    from pipeline.recipes import write_recipe
+    from pipeline.recipes import stands, write_recipe
 
     recipe = as_recipe(asked)
     settings = BatchSettings(
@@ -66,7 +66,7 @@ def batch(
     with console.bars(estimate=True) as bars:
         store = console.store(bars, offline=options.offline, accept_license=options.accept_license)
         result = run_batch(folder, output, recipe, settings, store=store, progress=bars.stage)
-    if options.save_recipe:
+    if options.save_recipe and not stands(recipe, options.save_recipe):
         write_recipe(recipe, options.save_recipe, overwrite=options.overwrite)
     if options.json:
         console.result_json(
@@ -90,10 +90,11 @@ def _check_recipe(path: Path, recipe: Recipe, folder: Path, output: Path, option
     """Make sure that the recipe can be written, and replaces nothing that the batch reads or writes."""
     from pipeline.batch import output_names
     from pipeline.manifest import NAME
-    from pipeline.recipes import check_recipe
-    from weights.outputs import check_apart
+    from pipeline.recipes import stands
+    from weights.outputs import check_apart, check_place
 
     names = output_names(folder, output, options.format and options.format.upper())
     read = [*recipe.files(), *(folder / name for name in names), *([options.recipe] if options.recipe else [])]
     check_apart([output / NAME, *(output / to for to in names.values()), path], read)
-    check_recipe(recipe, path, overwrite=options.overwrite)
+    if not stands(recipe, path):
+        check_place(path, overwrite=options.overwrite)

@@ -266,8 +266,9 @@ def test_every_tensor_is_made_on_its_device(embedded, centered, store, astronaut
 
 def test_the_same_in_both_precisions(centered, store):
     photo = Photo(pixels=smooth_picture(120, 160))
+    few = InversionSettings(w_steps=1, steps=3, perceptual="alex", learning_rate=0.05)
     settings = [
-        replace(center_settings(centered, dtype=dtype), tuning=TuningSettings(tune=False))
+        replace(center_settings(centered, dtype=dtype), inversion=few, tuning=TuningSettings(tune=False))
         for dtype in ("float32", "bfloat16")
     ]
     results = [Pipeline(s, store=store).edit(photo, [parse_drag("80,60:90,66")]) for s in settings]
