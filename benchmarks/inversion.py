@@ -266,7 +266,7 @@ def report(bench: Bench, items: Items, names: list[str], crops: NDArray[np.float
             f"{n['edited_identity']:.3f} | {sum(np.isnan(row.reached) for row in rows)} |"
         )
     print("\n".join(lines[4:]), flush=True)
-    peak = max(row.peak for rows in found.values() for row in rows)
+    peak = np.nanmax([row.peak for rows in found.values() for row in rows])
     same = "all rows are" if len({len(rows) for rows in found.values()}) == 1 else "not all rows are"
     lines += [
         "",

@@ -160,9 +160,9 @@ def _prior(
 class _Best:
     """The best code of each crop so far, and what it shows."""
 
-    def __init__(self, start: Tensor, images: Tensor) -> None:
-        """`start` (N, rows, w_dim) and `images` (N, 3, size, size) give shapes, dtypes and the device."""
-        self.x, self.images = start.detach().clone(), images.detach().clone()
+    def __init__(self, start: Tensor, crops: Tensor) -> None:
+        """Begin with the codes `start` (N, rows, w_dim) for `crops` (N, 3, size, size), and nothing seen of them."""
+        self.x, self.images = start, torch.zeros_like(crops)
         self.loss = torch.full((len(start),), math.inf, device=start.device)
         self.shown = self.loss.clone()
         self.maps: dict[str, Tensor] = {}
@@ -223,7 +223,7 @@ class _Search:
         if self.maps:
             groups.append({"params": list(self.maps.values()), "rate": NOISE_LEARNING_RATE})
         optimizer = torch.optim.Adam(groups)
-        best: _Best | None = None
+        best = _Best(start, self.objective.crops)
         plateau = _Plateau(self.patience, start)
         for i in range(total + 1):
             seen = x
@@ -235,7 +235,6 @@ class _Search:
                 images = self.render(seen.expand(-1, self.network.config.num_ws, -1))
                 shown = self.objective(images)
                 loss = shown + prior(x) if prior else shown
-            best = best or _Best(start, images)
             best.take((loss.detach() < best.loss) & ~plateau.reached, seen, images, loss, shown, self.maps)
             if i == total or plateau.all_reached(best.loss):
                 break
@@ -250,7 +249,6 @@ class _Search:
             if (self.callback and self.callback(step) is False) or time.monotonic() > self.deadline:
                 self.completed = False
                 break
-        assert best is not None
         with torch.no_grad():
             for name, kept in best.maps.items():
                 self.maps[name].copy_(kept)

@@ -288,7 +288,7 @@ def _load_encoder(path: Path, device: torch.device) -> Encoder | None:
     try:
         encoder = Encoder.from_state(state)
     except (KeyError, IndexError, ValueError, RuntimeError) as error:
-        raise InvalidFile(f"{beside} holds no encoder: {str(error).splitlines()[0].rstrip(':.')}.") from error
+        raise InvalidFile(f"{beside} holds no encoder: {' '.join(str(error).split()).rstrip('.')}.") from error
     return encoder.eval().requires_grad_(False).to(device)
 
 
