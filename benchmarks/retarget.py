@@ -3,10 +3,11 @@
     python -m benchmarks.retarget --faces ../shared/faces/aligned [--every 2] [--limit 20] [--pairs 20]
         [--samples 10] [--presets smile tilt] [--items FOLDER] [--cache FOLDER] [--minutes 20] [--threads 2]
 
-Everything is measured by dlib on pictures before (the generator's reconstruction) and after, enlarged to 512 px;
-identity by the Euclidean distance of dlib's embeddings. What each edit gave is kept as a JSON file of --items, which
-is not measured again: a run can be made in parts, or stopped. docs/results/retarget.md and .png are written from all
-that is in the folder; empty it after a change of the code (a change of settings or presets is noticed).
+Everything is measured by dlib on two pairs of pictures at 512 px: the generator's before (its reconstruction) and
+after, and the photo's crop before and after; identity by the Euclidean distance of dlib's embeddings. What each edit
+gave is kept as a JSON file of --items, which is not measured again: a run can be made in parts, or stopped.
+docs/results/retarget.md and .png are written from all that is in the folder; empty it after a change of the code but
+for the composite (a change of that, of settings or of presets is noticed).
 """
 
 import argparse
@@ -19,6 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import pipeline.composite
+import pipeline.flow
 from benchmarks.faces import SCALE, Observer
 from benchmarks.items import Items
 from drag.handles import choose, to_drags
@@ -27,17 +30,19 @@ from drag.presets import own_presets
 from drag.settings import DragSettings, LandmarkDragSettings
 from drag.shape import Shape, to_shape
 from inversion.inversion import Inversion
-from pipeline.align import Alignment
+from pipeline.align import Alignment, cut
 from pipeline.cache import InversionCache
 from pipeline.edit import EditResult, EditSettings, Pipeline
 from pipeline.faces import Face
 from pipeline.photo import Photo
-from pipeline.retarget import Plan, Request, overall, plan
+from pipeline.retarget import Plan, Request, plan
 from pipeline.subject import Subject
+from pipeline.tensors import Crop
 from weights.errors import InvalidInput, PhotodragError
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 BATCH = 5  # photos inverted at a time
+WHERE = ("generator", "photo")
 CHANGED = 8.0  # of 255: a pixel that differs by more has changed
 # Measures of an expression, their units, and the least gap that is more than the detector's jitter.
 MEASURES = {
@@ -62,25 +67,37 @@ def measures(landmarks: Landmarks) -> NDArray[np.float64]:
 
 
 @dataclass
-class Seen:
-    """What was found of one edit.
+class Look:
+    """What was found of a picture after an edit beside the one before.
 
     Attributes:
-        share: of the landmarks' way that they made in the generator's picture, and in the photo.
-        identity: distance of the embeddings before and after.
-        outside: share of the crop's pixels outside the region that changed; NaN where all may change.
-        held: how far anchors went, in percent of the distance between the eyes, the mean.
+        share: of their way that the handles' landmarks made.
+        identity: distance of the embeddings.
+        held: how far anchors went, in percent of the distance between the eyes, the mean; NaN without any.
         before: measures of the expression, see `measures`.
         after: likewise.
     """
 
     share: float
-    share_photo: float
     identity: float
-    outside: float
     held: float
     before: list[float]
     after: list[float]
+
+
+@dataclass
+class Seen:
+    """What was found of one edit.
+
+    Attributes:
+        generator: of the generator's pictures.
+        photo: of the photo's crop.
+        outside: share of the crop's pixels outside the region that changed in the generator's; NaN where all may.
+    """
+
+    generator: Look
+    photo: Look
+    outside: float
 
 
 @dataclass
@@ -97,27 +114,33 @@ class Bench:
 
     def look(self, result: EditResult, planned: Plan) -> Seen | None:
         """Measure an edit."""
-        before, after = (self.observer.landmarks(p) for p in (result.reconstruction, result.edited))
-        if before is None or after is None:
+        pairs = (
+            (result.reconstruction, result.edited),
+            (_large(result.subject.photo, result), _large(result.photo, result)),
+        )
+        generator, photo = (self._compare(*pair, result, planned) for pair in pairs)
+        if generator is None or photo is None:
             return None
-        ratio = SCALE / len(result.edited)
-        asked = (result.points.targets - result.points.handles) * ratio
-        numbers = [drag.handle for drag in planned.drags]
-        went = np.array([place(after, str(n)) - place(before, str(n)) for n in numbers])
-        moving = np.array([not drag.anchor for drag in planned.drags])
-        eyes = np.hypot(*(before[42:48].mean(axis=0) - before[36:42].mean(axis=0)))
         change = np.abs(result.edited - result.reconstruction).max(axis=2) > CHANGED
         outside = float("nan")
         if planned.regions:
             beyond = result.subject.mask(planned.regions, planned.drags) < 0.05
             outside = float(change[beyond].mean())
-        of_photo = overall(result)
-        faces = [self.observer.identity(p, m) for p, m in ((result.reconstruction, before), (result.edited, after))]
-        return Seen(
+        return Seen(generator=generator, photo=photo, outside=outside)
+
+    def _compare(self, first: Crop, second: Crop, result: EditResult, planned: Plan) -> Look | None:
+        before, after = (self.observer.landmarks(picture) for picture in (first, second))
+        if before is None or after is None:
+            return None
+        asked = (result.points.targets - result.points.handles) * (SCALE / len(result.edited))
+        numbers = [drag.handle for drag in planned.drags]
+        went = np.array([place(after, str(n)) - place(before, str(n)) for n in numbers])
+        moving = np.array([not drag.anchor for drag in planned.drags])
+        eyes = np.hypot(*(before[42:48].mean(axis=0) - before[36:42].mean(axis=0)))
+        faces = [self.observer.identity(p, m) for p, m in ((first, before), (second, after))]
+        return Look(
             share=float((went * asked)[moving].sum() / (asked**2)[moving].sum()),
-            share_photo=float("nan") if of_photo is None else of_photo,
             identity=float(np.linalg.norm(faces[1] - faces[0])),
-            outside=outside,
             held=float(np.hypot(*went[~moving].T).mean() / eyes * 100) if (~moving).any() else float("nan"),
             before=measures(before).tolist(),
             after=measures(after).tolist(),
@@ -157,6 +180,16 @@ class Bench:
                 network=generator.network,
                 dtype=self.pipeline.dtype,
             )
+
+
+def _large(photo: Photo, result: EditResult) -> Crop:
+    """Cut the place of an edit's crop out of a photo, at the size that the observer looks at."""
+    frame = result.subject.alignment
+    step = frame.size / SCALE
+    matrix = frame.matrix.copy()
+    matrix[:, 2] += matrix[:, :2] @ np.full(2, (step - 1) / 2)
+    matrix[:, :2] *= step
+    return cut(photo.to_srgb(photo.pixels), Alignment(matrix, SCALE))
 
 
 def measure_sample(bench: Bench, number: int) -> dict | None:
@@ -241,91 +274,103 @@ def report_samples(items: list[dict]) -> list[str]:
 
 
 def report_presets(of: dict[str, list[dict]], strength: float) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
-    """Tell of the presets; with the shares of each."""
+    """Tell of the presets; with the shares of each, in the photo."""
     lines = [
         f"## Presets at {strength:+g}",
         "",
         "Reached: share of the way that the handles made, projected on it; direction: faces in which it is above 0.",
-        "In the photo: the same after the composite. Anchors' miss: how far what should stay went, in percent of the",
-        "distance between the eyes. Outside: pixels outside the region that changed by more than",
-        f"{CHANGED:g} of 255. Asked: half of the way in the median, the right direction in 95 % of faces.",
+        "Anchors' miss: how far what should stay went in the photo, in percent of the distance between the eyes.",
+        "Outside: pixels outside the region that changed in the generator's picture by more than",
+        f"{CHANGED:g} of 255; in the photo there are none.",
+        "Asked: half of the way in the median, the right direction in 95 % of faces, identity at most 0.45.",
         "",
-        "| preset | faces | reached, median (quartiles) | right direction | in the photo | right direction "
-        "| identity | outside | anchors' miss | falls short |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| preset | faces | reached, generator | direction | reached, photo, median (quartiles) | direction "
+        "| identity, generator | photo | outside | anchors' miss | falls short |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     shares, everyone, lost = {}, [], 0
     for name, items in of.items():
-        found = [item for item in items if "share" in item]
+        found = [item for item in items if "photo" in item]
         lost += sum("lost" in item for item in items)
         if not found:
             continue
         everyone += found
-        column = {key: np.array([item[key] for item in found], float) for key in found[0] if _number(found[0][key])}
-        crop, photo = column["share"], column["share_photo"][np.isfinite(column["share_photo"])]
-        shares[name] = crop
-        low, middle, high = np.percentile(crop, [25, 50, 75])
-        outside = f"{np.median(column['outside']):.1%}" if np.isfinite(column["outside"]).any() else ""
-        held = f"{np.nanmedian(column['held']):.1f} %" if np.isfinite(column["held"]).any() else ""
+        crop, photo = (_column(found, where, "share") for where in WHERE)
+        shares[name] = photo
+        low, middle, high = np.percentile(photo, [25, 50, 75])
+        beyond, held = np.array([item["outside"] for item in found], float), _column(found, "photo", "held")
+        outside = f"{np.nanmedian(beyond):.1%}" if np.isfinite(beyond).any() else ""
+        miss = f"{np.nanmedian(held):.1f} %" if np.isfinite(held).any() else ""
         short = [
             where
             for where, share in (("generator", crop), ("photo", photo))
             if np.median(share) < 0.5 or (share > 0).mean() < 0.95
         ]
+        identities = " | ".join(
+            f"{np.median(_column(found, where, 'identity')):.2f}" for where in ("generator", "photo")
+        )
         lines.append(
-            f"| {name} | {len(found)} | {middle:.0%} ({low:.0%} to {high:.0%}) | {(crop > 0).mean():.0%} "
-            f"| {np.median(photo):.0%} | {(photo > 0).mean():.0%} | {np.median(column['identity']):.2f} "
-            f"| {outside} | {held} | {', '.join(short)} |"
+            f"| {name} | {len(found)} | {np.median(crop):.0%} | {(crop > 0).mean():.0%} "
+            f"| {middle:.0%} ({low:.0%} to {high:.0%}) | {(photo > 0).mean():.0%} | {identities} "
+            f"| {outside} | {miss} | {', '.join(short)} |"
         )
     if not everyone:
         return [], {}
-    share, photo = (np.array([item[key] for item in everyone], float) for key in ("share", "share_photo"))
+    crop, photo = (_column(everyone, where, "share") for where in WHERE)
     lines += [
         "",
-        f"Over all {len(everyone)} edits ({lost} more without a face after): {(share > 0).mean():.0%} in the right "
-        f"direction ({(photo[np.isfinite(photo)] > 0).mean():.0%} in the photo), identity "
-        f"{np.median([item['identity'] for item in everyone]):.2f} in the median.",
+        f"Over all {len(everyone)} edits ({lost} more without a face after): {(crop > 0).mean():.0%} in the right "
+        f"direction in the generator's picture, {(photo > 0).mean():.0%} in the photo; identity "
+        f"{np.median(_column(everyone, 'generator', 'identity')):.2f} and "
+        f"{np.median(_column(everyone, 'photo', 'identity')):.2f} in the median.",
         "",
     ]
     return lines, shares
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, int | float)
+def _column(items: list[dict], where: str, key: str) -> NDArray[np.float64]:
+    return np.array([item[where][key] for item in items], float)
 
 
 def report_transfers(items: list[dict]) -> tuple[list[str], dict[str, NDArray[np.float64]]]:
-    """Tell of the expressions of other faces; with the gaps and changes (n, 2) of each measure."""
+    """Tell of the expressions of other faces; with the gaps and the photo's changes (n, 2) of each measure."""
     found = [item for item in items if "lost" not in item]
     if not found:
         return [], {}
+    ways, identities = (
+        [float(np.median(_column(found, where, key))) for where in WHERE] for key in ("share", "identity")
+    )
     lines = [
         f"## Expressions of other faces ({len(found)} pairs; {len(items) - len(found)} without a face after)",
         "",
         "`--like` with all parts but the pose at strength 1. Medians: the handles made "
-        f"{np.median([s['share'] for s in found]):.0%} of their way "
-        f"({np.nanmedian([s['share_photo'] for s in found]):.0%} in the photo); identity distance to the source "
-        f"{np.median([s['identity'] for s in found]):.2f}.",
-        "Gap: of the measure between the two photos; change: in the generator's picture. Pairs whose gap is not more",
-        "than the detector's jitter are left out.",
+        f"{ways[0]:.0%} of their way ({ways[1]:.0%} in the photo); identity distance to the source "
+        f"{identities[0]:.2f} ({identities[1]:.2f} in the photo).",
+        "Gap: of the measure between the two photos. Pairs whose gap is not more than the detector's jitter are left",
+        "out. Asked: half of each gap closed, and an identity of at most 0.45.",
         "",
-        "| measure | least gap | pairs | closed, median (quartiles) |",
-        "| --- | --- | --- | --- |",
+        "| measure | least gap | pairs | closed by the generator, median (quartiles) | in the photo |",
+        "| --- | --- | --- | --- | --- |",
     ]
     gap = np.array([item["gap"] for item in found])
-    change = np.array([item["after"] for item in found]) - [item["before"] for item in found]
+    change = {
+        where: _column(found, where, "after") - _column(found, where, "before") for where in ("generator", "photo")
+    }
     points = {}
     for k, (name, least) in enumerate(MEASURES.items()):
         wide = np.abs(gap[:, k]) >= least
         if wide.any():
-            points[name] = np.stack([gap[wide, k], change[wide, k]], axis=1)
-            low, middle, high = np.percentile(change[wide, k] / gap[wide, k], [25, 50, 75])
-            lines.append(f"| {name} | {least:g} | {wide.sum()} | {middle:.0%} ({low:.0%} to {high:.0%}) |")
+            points[name] = np.stack([gap[wide, k], change["photo"][wide, k]], axis=1)
+            cells = []
+            for made in change.values():
+                low, middle, high = np.percentile(made[wide, k] / gap[wide, k], [25, 50, 75])
+                cells.append(f"{middle:.0%} ({low:.0%} to {high:.0%})")
+            lines.append(f"| {name} | {least:g} | {wide.sum()} | {' | '.join(cells)} |")
     return [*lines, ""], points
 
 
 def draw(shares: dict, points: dict, path: Path) -> None:
-    """Plot each preset's shares, and each measure's change against its gap."""
+    """Plot each preset's shares, and each measure's change against its gap, in the photo."""
     import matplotlib.pyplot as plt
 
     figure, panels = plt.subplots(1, 1 + len(MEASURES), figsize=(17, 4), width_ratios=[2, 1, 1, 1, 1])
@@ -371,13 +416,14 @@ def main() -> None:
     parser.add_argument("--items", type=Path, default=Path("out/retarget"), help="folder of what was measured")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no edit after so many")
     parser.add_argument("--cache", type=Path, help="folder of inversions to use and to fill")
+    parser.add_argument("--reach", type=float, default=LandmarkDragSettings().reach, help="of the drags")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=RESULTS / "retarget.md")
     arguments = parser.parse_args()
     until = time.monotonic() + arguments.minutes * 60
     torch.set_num_threads(arguments.threads)
     cache = InversionCache(arguments.cache) if arguments.cache else None
-    settings = EditSettings(drag=LandmarkDragSettings())
+    settings = EditSettings(drag=LandmarkDragSettings(reach=arguments.reach))
     bench = Bench(Pipeline(settings, cache=cache))
     aligned = {}
     for path in sorted(arguments.faces.glob("*.jpg"))[:: arguments.every][: arguments.limit]:
@@ -390,7 +436,8 @@ def main() -> None:
     for first in range(0, len(names), BATCH):
         some = names[first : first + BATCH]
         subjects |= zip(some, bench.pipeline.invert_all([aligned[name] for name in some]), strict=True)
-    described = f"{asdict(settings)} {bench.pipeline.dtype} {bench.pipeline.generator.sha256}"
+    composite = "".join(Path(str(module.__file__)).read_text() for module in (pipeline.composite, pipeline.flow))
+    described = f"{asdict(settings)} {bench.pipeline.dtype} {bench.pipeline.generator.sha256} {composite}"
     items = Items(arguments.items, described, until)
     items.folder.mkdir(parents=True, exist_ok=True)
     about = [
@@ -398,10 +445,9 @@ def main() -> None:
         "",
         "Written by `python -m benchmarks.retarget`: "
         f"embedded generator {bench.pipeline.generator.name}, {str(bench.pipeline.dtype).removeprefix('torch.')}, "
-        "held-out faces, inversions by the",
-        "default settings. Everything but what is said to be in the photo is seen by dlib on the generator's pictures",
-        "before and after, enlarged to 512 px; identity is the Euclidean distance of dlib's embeddings (strangers:",
-        "0.80).",
+        "held-out faces, inversions by the default settings.",
+        "Seen by dlib at 512 px on the generator's pictures before and after, and on the photo's crop;",
+        "identity is the Euclidean distance of dlib's embeddings (strangers: 0.80).",
         "",
     ]
     rng = np.random.default_rng(0)

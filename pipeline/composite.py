@@ -2,9 +2,10 @@
 
 A generator's crop is softer than a photo, and its reconstruction is not quite the face. So the edit is taken
 for a change between two pictures of the generator, the reconstruction and the edited one. Where they agree, the
-photo's pixels stay. Where they differ, the photo's own detail (photo minus reconstruction) is carried along the
-motion between the two; where the motion uncovers something new, the generator's pixels fill in, in the photo's
-light, and with its grain and sharpness.
+photo's pixels stay. Where they differ, the photo's own pixels are carried along the motion between the two. What
+no motion explains is believed where it stands out plainly from what the generator gets wrong anyway (teeth in the
+place of lips, but no stains on skin): there the generator's pixels fill in, in the photo's light, and with its
+grain and sharpness.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drag.landmarks import Landmarks
 from pipeline.align import Alignment, cut, outside
-from pipeline.flow import motion, warp
+from pipeline.flow import landmark_motion, motion, warp
 from pipeline.grain import measure_grain
 from pipeline.photo import EightBit, Photo, Pixels, deepen, eight_bit
 from pipeline.settings import CompositeSettings
@@ -24,6 +26,8 @@ Field = NDArray[np.float32]
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 FAINT, PLAIN = 4.0, 12.0  # of 255: changes below the first are none; a change has some above the second
+DOUBTED, BELIEVED = 3.5, 7.0  # times the generator's error on the photo: changes that no motion explains
+STAIN = 1 / 85  # of the crop's size, over which those are averaged
 LIGHT = 32  # the light's structures are larger than a crop's size by this
 SHARPER = 2.0  # the generator's finest octave is raised to this at most
 LEAST = 1 / 255  # fainter parts of the mask are none
@@ -75,6 +79,7 @@ def composite(
     settings: CompositeSettings | None = None,
     *,
     allowed: Field | None = None,
+    landmarks: tuple[Landmarks, Landmarks] | None = None,
 ) -> Patch:
     """Make the part of a photo that an edit changes.
 
@@ -87,6 +92,8 @@ def composite(
         edited: likewise, after it.
         settings: see there, but for `composite="crop"`, which puts nothing back; None for the defaults.
         allowed: (size, size) from 0 to 1, where the crop may change; None for everywhere.
+        landmarks: (n, 2) of the reconstruction and of the edited crop, in their pixels, from which the motion is
+            known in part; None where there are none.
 
     Returns:
         The patch, which `Patch.on` puts into the photo.
@@ -102,7 +109,8 @@ def composite(
     if settings.composite == "paste":
         layers = _pasted(edited)
     else:
-        layers = _carried(_crop(photo, alignment), reconstruction, edited, mask)
+        known = landmark_motion(*landmarks, alignment.size) if landmarks else None
+        layers = _carried(_crop(photo, alignment), reconstruction, edited, mask, known)
     grainy = settings.match_grain and settings.composite == "detail"
     painter = _Painter(photo, alignment, layers, mask, match_grain=grainy)
     patch = Patch.of(photo, painter.rows, painter.columns)
@@ -199,16 +207,40 @@ def _pasted(edited: Crop) -> _Layers:
     return _Layers(reconstruction=edited, edited=edited, flow=still, trust=still[..., 0])
 
 
-def _carried(crop: Crop, reconstruction: Crop, edited: Crop, mask: Field) -> _Layers:
-    """Find what moved, and bring the generator's pictures into the photo's light."""
+def _carried(crop: Crop, reconstruction: Crop, edited: Crop, mask: Field, known: Field | None) -> _Layers:
+    """Find what moved and what is new, and bring the generator's pictures into the photo's light."""
     size = len(crop)
-    flow, trust = motion(reconstruction, edited)
+    flow, trust = motion(reconstruction, edited, known=known)
+    moved = warp(reconstruction, flow)
+    new = _new(edited - moved, _restored(crop) - reconstruction, mask)
+    edited = moved + new[..., None] * (edited - moved)
+    trust = 1 - new * (1 - trust)
     light = np.asarray(cv2.GaussianBlur(crop - reconstruction, (0, 0), size / LIGHT), np.float32)
     before, after = reconstruction + light, edited + warp(light, flow)
     sharper = np.clip(_finest(crop, mask) / max(_finest(reconstruction, mask), 1e-6), 1, SHARPER)
     octave = after - cv2.GaussianBlur(after, (0, 0), 1)
     after = after + (sharper - 1) * (1 - trust[..., None]) * octave
     return _Layers(reconstruction=before, edited=after, flow=flow, trust=trust)
+
+
+def _new(unexplained: Crop, error: Crop, mask: Field) -> Field:
+    """Return how far changes that no motion explains are believed: (size, size) from 0 to 1.
+
+    Taken away from its code, a generator draws what is not there: smears and stains, some times as strong as its
+    error where nothing was edited. One without error is believed whatever it draws.
+
+    Args:
+        unexplained: (size, size, 3), the changes.
+        error: likewise, of the reconstruction on the photo's crop.
+        mask: (size, size), where the error counts.
+    """
+
+    def strength(difference: Crop) -> Field:
+        return np.asarray(cv2.GaussianBlur(np.abs(difference).max(axis=2), (0, 0), STAIN * len(mask)), np.float32)
+
+    usual = max(float((strength(error) * mask).sum() / mask.sum()), 1e-3)
+    rise = np.clip((strength(unexplained) / usual - DOUBTED) / (BELIEVED - DOUBTED), 0, 1)
+    return np.asarray(rise * rise * (3 - 2 * rise), np.float32)
 
 
 def _finest(picture: Crop, mask: Field) -> float:

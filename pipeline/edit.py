@@ -23,7 +23,7 @@ from inversion.inversion import Inversion, check_generator, doubt, invert
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.align import Alignment, center_frame, cut, ffhq_frame
 from pipeline.cache import InversionCache
-from pipeline.check import CLOSE, correct, reached
+from pipeline.check import CLOSE, correct, crop_landmarks, reached
 from pipeline.composite import Patch, composite
 from pipeline.faces import Detector, choose_face, find_faces, make_detector
 from pipeline.photo import Photo, read_photo
@@ -364,7 +364,9 @@ class Pipeline:
             crop = Photo(pixels=np.clip(after + 0.5, 0, 255).astype(np.uint8), format=subject.photo.format)
             return crop.edited(crop.pixels), None
         photo = subject.photo
-        patch = composite(photo, subject.alignment, before, after, settings, allowed=allowed)
+        seen = [crop_landmarks(picture, self.detector) for picture in (before, after)] if subject.face else []
+        landmarks = (seen[0], seen[1]) if seen and seen[0] is not None and seen[1] is not None else None
+        patch = composite(photo, subject.alignment, before, after, settings, allowed=allowed, landmarks=landmarks)
         return photo.edited(patch.on(photo.pixels)), patch
 
     def _drag(

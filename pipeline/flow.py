@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drag.landmarks import Landmarks
 from pipeline.tensors import Crop
 
 Field = NDArray[np.float32]
@@ -18,16 +19,20 @@ NOISE = 4.0  # squared levels of 255; slopes fainter than this say nothing of wh
 FLOOR = 1.0  # squared levels of 255; detail fainter than this is noise
 LEAST = 1e-4  # that any pixel counts
 CONTRAST = 60.0  # levels of 255; pictures that differ by it show different things
+# Of landmarks: how far around one its motion is that of the face, and that of its part, of the crop's size; and how
+# much a detector jitters, likewise.
+AROUND, JITTER = (1 / 5, 1 / 20), 1 / 1280
+COARSE = 128  # px on which that is computed
 
 
-def motion(reconstruction: Crop, edited: Crop) -> tuple[Field, Field]:
+def motion(reconstruction: Crop, edited: Crop, *, known: Field | None = None) -> tuple[Field, Field]:
     """Find how the face moved, and how far to trust that.
 
-    Motions are tried for each pixel from the simplest on: none, and then that of dense inverse search (Kroeger et
-    al. 2016, OpenCV's DIS), averaged over a wide neighbourhood and over a narrower one; a simpler one stays unless
-    the next explains the surroundings better. Averages count a pixel by how much its slopes stand out of noise and
-    of what its motion leaves unexplained: a generator's pictures are soft, and where nothing is to be seen the
-    search makes up islands of motion that would knead the photo.
+    Motions are tried for each pixel from the simplest on: the known one, and then what dense inverse search (Kroeger
+    et al. 2016, OpenCV's DIS) finds beside it, averaged over a wide neighbourhood and over a narrower one; a simpler
+    one stays unless the next explains the surroundings better. Averages count a pixel by how much its slopes stand
+    out of noise and of what its motion leaves unexplained: a generator's pictures are soft, and where nothing is to be
+    seen the search makes up islands of motion that would knead the photo.
 
     Trust is measured in the finest octave that the crops have: over a window, the share g of the moved
     reconstruction's octave that least squares finds in the edited one. What is finer has no witness but the photo
@@ -38,26 +43,32 @@ def motion(reconstruction: Crop, edited: Crop) -> tuple[Field, Field]:
     Args:
         reconstruction: (size, size, 3) from 0 to 255.
         edited: likewise.
+        known: (size, size, 2), a flow that is known beforehand, as of landmarks; None for none.
 
     Returns:
         The flow (size, size, 2) in pixels: edited(p) shows what the reconstruction shows at p + flow(p); and the
         trust (size, size) from 0 to 1, the share of the photo's detail that belongs there still.
     """
     size = len(edited)
-    flow = _dense_inverse_search(*(_resize(picture, max(WORK, size)) for picture in (edited, reconstruction)))
-    # What follows is about the crops' finest octave; twice their pixels show all of it.
-    work = size if size >= WORK else 2 * size
+    work = size if size >= WORK else 2 * size  # it is about the crops' finest octave; twice their pixels show all of it
     fine = work / size
-    flow = _resize(flow, work) * (work / len(flow))
     before, after = (_resize(picture, work) for picture in (reconstruction, edited))
+    start = np.zeros((work, work, 2), np.float32) if known is None else _resize(known, work) * fine
+    search = max(WORK, size)
+    flow = _dense_inverse_search(*(_resize(picture, search) for picture in (after, warp(before, start))))
+    flow = _resize(flow, work) * (work / search)
     light = 4 * fine  # may change, and the skin be the same
     wanted = _high_pass(after, light)
 
-    def unexplained(flow: Field) -> Field:
-        return np.asarray(np.abs(wanted - _high_pass(warp(before, flow), light)), np.float32)
+    def unexplained(beside: Field) -> Field:
+        moved = warp(before, joined(beside))
+        return np.asarray(np.abs(wanted - _high_pass(moved, light)), np.float32)
 
-    def misfit(flow: Field) -> Field:
-        return _blur(unexplained(flow).sum(axis=2), 2 * fine)
+    def misfit(beside: Field) -> Field:
+        return _blur(unexplained(beside).sum(axis=2), 2 * fine)
+
+    def joined(beside: Field) -> Field:
+        return beside + warp(start, beside)
 
     slopes = _blur(_slopes(after), fine) * fine**2
     missed = _blur(np.square(unexplained(flow)).mean(axis=2), fine)
@@ -67,7 +78,7 @@ def motion(reconstruction: Crop, edited: Crop) -> tuple[Field, Field]:
         smoother = _averaged(flow, counts, share * work)
         better = misfit(smoother) < STANDING * misfit(likely)
         likely += (smoother - likely) * _blur(better.astype(np.float32), fine)[..., None]
-    flow = _blur(likely, fine)
+    flow = _blur(joined(likely), fine)
     moved = warp(before, flow)
     octaves = _high_pass(after, fine), _high_pass(moved, fine)
     window = 6 * fine
@@ -76,6 +87,34 @@ def motion(reconstruction: Crop, edited: Crop) -> tuple[Field, Field]:
     trust = np.sqrt(np.sqrt(np.clip(shared / (whole + FLOOR), 0, 1)))
     trust *= np.exp(-np.square(_blur(np.abs(after - moved).mean(axis=2), fine) / CONTRAST))
     return _resize(flow / fine, size), np.clip(_resize(trust, size), 0, 1)
+
+
+def landmark_motion(before: Landmarks, after: Landmarks, size: int) -> Field:
+    """Spread the motion of landmarks over a crop, nothing far from them: Gaussian process regression.
+
+    Args:
+        before: (n, 2), in pixels of the crop.
+        after: likewise.
+        size: of the crop.
+
+    Returns:
+        The flow (size, size, 2) in pixels, from `after` to `before`, as `motion` returns it.
+
+    Source: Rasmussen and Williams, Gaussian processes for machine learning, 2006, equation 2.25; the covariance is
+    the mean of two squared exponentials, its scale that of the ways themselves.
+    """
+
+    def covariance(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+        near = np.square(p[:, None] - q).sum(axis=2) / size**2
+        return np.asarray(np.mean([np.exp(-near / (2 * reach**2)) for reach in AROUND], axis=0))
+
+    ways = before - after
+    noise = (JITTER * size) ** 2 / max(float(np.square(ways).mean()), 1e-12)
+    known = np.linalg.solve(covariance(after, after) + noise * np.eye(len(after)), ways)
+    coarse = min(size, COARSE)  # smooth as it is
+    at = (np.arange(coarse) + 0.5) * (size / coarse) - 0.5
+    rows = [covariance(np.stack([at, np.full(coarse, y)], axis=1), after) @ known for y in at]
+    return _resize(np.asarray(rows, np.float32), size)
 
 
 def warp(picture: Field, flow: Field) -> Field:

@@ -59,6 +59,46 @@ def test_what_is_uncovered_shows_no_ghost():
     assert ghosts.std() > 20  # what adding the difference would leave
 
 
+def test_a_stain_is_not_believed_and_teeth_are():
+    """A generator that errs by some levels everywhere: what it adds counts where it stands out of that."""
+    photo = Photo(pixels=textured(SIZE * 3, SIZE * 3))
+    frame = placed(3.0, SIZE * 1.5, SIZE * 1.5)
+    crop = seen(photo, frame)
+    rng = np.random.default_rng(0)
+    error = cv2.GaussianBlur(rng.normal(0, 1, crop.shape).astype(np.float32), (0, 0), 2)
+    before = crop + 8 * error / error.std()
+    flow = bulge(SIZE, 4.0)
+    stain, teeth = np.zeros_like(crop), np.zeros_like(crop)
+    stain[60:72, 44:56] = [-10, -20, -35]
+    teeth[60:72, 76:88] = 150
+    moved = composite(photo, frame, before, warp(before, flow)).on(photo.pixels).astype(float)
+    got = composite(photo, frame, before, warp(before, flow) + stain + teeth).on(photo.pixels).astype(float)
+    stained, new = (slice(189, 207), slice(141, 159)), (slice(189, 207), slice(237, 255))
+    assert np.abs(got - moved)[stained].mean() < 8
+    assert np.abs((got - moved)[new]).mean() > 90
+    # Where the generator shows the photo without an error, its every change is meant.
+    exact = composite(photo, frame, crop, warp(crop, flow) + stain).on(photo.pixels).astype(float)
+    assert (exact - moved)[stained].mean() == pytest.approx(stain[60:72, 44:56].mean(), abs=6)
+
+
+def test_landmarks_help_where_the_search_is_lost():
+    """Stripes that move by more than one of them: landmarks know by how many."""
+    y, x = np.mgrid[: SIZE * 2, : SIZE * 2]
+    stripes = 120 + 60 * np.sin(x * np.pi / 8) + 10 * np.sin(y / 10)
+    photo, frame = Photo(pixels=np.repeat(stripes[..., None], 3, axis=2).astype(np.uint8)), placed(2.0, SIZE, SIZE)
+    before = seen(photo, frame)
+    flow = bulge(SIZE, 10.0)
+    at = np.stack(np.mgrid[28:101:8, 28:101:8], axis=2).reshape(-1, 2)
+    landmarks = (at + flow[at[:, 1], at[:, 0]]).astype(float), at.astype(float)
+    after = warp(before, flow)
+    truth = warp(photo.pixels.astype(np.float32), 2 * cv2.resize(flow, (2 * SIZE, 2 * SIZE)))
+    errors = [
+        np.abs(composite(photo, frame, before, after, landmarks=known).on(photo.pixels) - truth)[96:160, 96:160].mean()
+        for known in (landmarks, None)
+    ]
+    assert errors[0] < 0.5 * errors[1]
+
+
 def test_colours_follow_the_photos_light():
     """The generator shows the face 20 levels too dark; the photo does not become darker."""
     photo = Photo(pixels=textured(300, 300))

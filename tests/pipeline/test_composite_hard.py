@@ -81,7 +81,7 @@ def test_a_face_of_thousands_of_pixels():
     """Its crop is 5000 px wide; what changes is a small part, and only that is worked on."""
     photo = Photo(pixels=np.broadcast_to(textured(1, 5200, level=4.0), (5200, 5200, 3)))
     frame = placed(40.0, 2600, 2600)
-    crop = np.full((SIZE, SIZE, 3), 120, np.float32)
+    crop = seen(photo, frame)
     after = crop.copy()
     after[60:68, 60:68] += 50
     patch = composite(photo, frame, crop, after)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.flow import motion, warp
+from pipeline.flow import landmark_motion, motion, warp
 from pipeline.grain import measure_grain
 from tests.pipeline.crops import SIZE, bulge, textured
 
@@ -43,3 +43,44 @@ def test_flow_does_not_knead_where_soft_pictures_show_little(seed):
     wrong = np.abs(np.diff(flow - wanted, axis=1))
     assert wrong.max() < 1.1  # beyond 1, neighbours change places
     assert wrong.mean() < 0.055
+
+
+def test_a_known_motion_is_gone_on_from():
+    """Too far for the search alone where all looks alike: stripes that move by more than one of them."""
+    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32)
+    picture = np.repeat((120 + 60 * np.sin(x * np.pi / 4) + 10 * np.sin(y / 5))[..., None], 3, axis=2)
+    wanted = bulge(SIZE, 10.0)
+    edited = warp(picture, wanted)
+    alone, _ = motion(picture, edited)
+    flow, trust = motion(picture, edited, known=wanted * 0.9)
+    middle = (slice(48, 80), slice(48, 80))
+    assert np.abs(flow - wanted)[middle].mean() < 0.5 < np.abs(alone - wanted)[middle].mean()
+    assert trust[middle].mean() > 0.7
+
+
+def test_landmarks_move_what_is_around_them():
+    rng = np.random.default_rng(0)
+    before = rng.uniform(40, 88, (30, 2))
+    turn = np.array([[0.97, -0.05], [0.05, 0.97]])
+    after = (before - 64) @ turn + 64 + [2.0, -1.0]
+    flow = landmark_motion(before, after, SIZE)
+    assert flow.shape == (SIZE, SIZE, 2)
+    at = after.astype(np.float32)
+    there = cv2.remap(flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR)[0]
+    assert np.abs(there - (before - after)).max() < 0.25
+    between = np.array([64.0, 64.0])  # where no landmark is
+    assert flow[64, 64] == pytest.approx((between - 64 - [2.0, -1.0]) @ np.linalg.inv(turn) + 64 - between, abs=0.3)
+    border = np.concatenate([flow[0], flow[-1], flow[:, 0], flow[:, -1]])
+    assert np.abs(border).max() < 0.5 * np.abs(flow).max()
+    # On a larger crop the same, larger.
+    large = landmark_motion((before + 0.5) * 4 - 0.5, (after + 0.5) * 4 - 0.5, 4 * SIZE)
+    small = cv2.resize(large, (SIZE, SIZE), interpolation=cv2.INTER_AREA) / 4
+    assert np.abs(small - flow).max() < 0.05
+
+
+def test_the_jitter_of_landmarks_moves_next_to_nothing():
+    rng = np.random.default_rng(0)
+    before = rng.uniform(30, 98, (68, 2))
+    assert not landmark_motion(before, before, SIZE).any()
+    flow = landmark_motion(before, before + rng.normal(0, SIZE / 1280, before.shape), SIZE)
+    assert np.sqrt(np.square(flow).mean()) < 0.5 * SIZE / 1280
