@@ -22,10 +22,12 @@ import pipeline.flow
 import pipeline.grain
 from benchmarks.items import Items
 from benchmarks.pairs import CPU, Inverted, Pair, read_pairs, sources
+from drag.landmarks import Landmarks
 from pipeline.align import Alignment, center_frame
+from pipeline.check import crop_landmarks
 from pipeline.composite import LUMA, composite
+from pipeline.faces import DlibDetector
 from pipeline.photo import Photo
-from pipeline.settings import CompositeSettings
 from pipeline.tensors import Crop, to_tensor
 from weights import perceptual
 from weights.compute import resolve_dtype
@@ -33,6 +35,7 @@ from weights.perceptual import Lpips
 from weights.store import Store
 
 Picture = NDArray[np.float32]
+Seen = tuple[Landmarks, Landmarks] | None
 LPIPS_SIZE = 512
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
@@ -42,27 +45,27 @@ def enlarged(picture: Crop, size: int) -> Picture:
     return np.asarray(cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
-def paste(photo: Photo, frame: Alignment, before: Crop, after: Crop) -> Picture:
+def paste(photo: Photo, frame: Alignment, before: Crop, after: Crop, seen: Seen) -> Picture:
     """The generator's pixels in the photo's place."""
     return enlarged(after, photo.width)
 
 
-def delta(photo: Photo, frame: Alignment, before: Crop, after: Crop) -> Picture:
+def delta(photo: Photo, frame: Alignment, before: Crop, after: Crop, seen: Seen) -> Picture:
     """The photo and the difference."""
     return photo.pixels + enlarged(after - before, photo.width)
 
 
-def ours(settings: CompositeSettings, photo: Photo, frame: Alignment, before: Crop, after: Crop) -> Picture:
+def ours(photo: Photo, frame: Alignment, before: Crop, after: Crop, seen: Seen) -> Picture:
     """The project's composite."""
-    return composite(photo, frame, before, after, settings).on(photo.pixels).astype(np.float32)
+    return composite(photo, frame, before, after, landmarks=seen).on(photo.pixels).astype(np.float32)
 
 
-CASES = {
-    "paste": paste,
-    "delta": delta,
-    "detail": partial(ours, CompositeSettings()),
-    "detail, no grain": partial(ours, CompositeSettings(match_grain=False)),
-}
+def without_landmarks(photo: Photo, frame: Alignment, before: Crop, after: Crop, seen: Seen) -> Picture:
+    """The project's composite where no face is found."""
+    return ours(photo, frame, before, after, None)
+
+
+CASES = {"paste": paste, "delta": delta, "detail": ours, "detail, no landmarks": without_landmarks}
 
 
 class Judge:
@@ -71,6 +74,7 @@ class Judge:
     def __init__(self) -> None:
         # The metric's usual 256 px would not see what this is about.
         perceptual.MAX_SIZE = LPIPS_SIZE
+        self.detector = DlibDetector(Store())
         self.lpips = Lpips("vgg", store=Store(), device=CPU, dtype=resolve_dtype("auto", CPU))
 
     @torch.no_grad()
@@ -137,10 +141,12 @@ def measured(
     photo = Photo(pixels=pair.before)
     frame = center_frame(photo.width, photo.height, size)
     before, after = source()
+    first, second = (crop_landmarks(picture, judge.detector) for picture in (before, after))
+    seen = None if first is None or second is None else (first, second)
     numbers, made = {}, {}
     for name, case in CASES.items():
         start = time.perf_counter()
-        made[name] = case(photo, frame, before, after)
+        made[name] = case(photo, frame, before, after, seen)
         seconds = time.perf_counter() - start
         numbers[name] = [*judge(made[name], pair.after, size), seconds]
     if picture:

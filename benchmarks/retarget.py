@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 import pipeline.composite
+import pipeline.finish
 import pipeline.flow
 from benchmarks.faces import SCALE, Observer
 from benchmarks.items import Items
@@ -436,7 +437,9 @@ def main() -> None:
     for first in range(0, len(names), BATCH):
         some = names[first : first + BATCH]
         subjects |= zip(some, bench.pipeline.invert_all([aligned[name] for name in some]), strict=True)
-    composite = "".join(Path(str(module.__file__)).read_text() for module in (pipeline.composite, pipeline.flow))
+    composite = "".join(
+        Path(str(module.__file__)).read_text() for module in (pipeline.composite, pipeline.finish, pipeline.flow)
+    )
     described = f"{asdict(settings)} {bench.pipeline.dtype} {bench.pipeline.generator.sha256} {composite}"
     items = Items(arguments.items, described, until)
     items.folder.mkdir(parents=True, exist_ok=True)

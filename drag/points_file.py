@@ -11,7 +11,8 @@
 
 A handle is a landmark's name or number, or [x, y] in pixels of the photo. It goes `to` [x, y], likewise, or it
 makes a `move` in percent of the distance between the eyes, along the eye line and down from it; a move of [0, 0]
-holds it. `regions` are what may change: without them, the whole picture.
+holds it. `regions` are what may change: without them, the whole picture. A list `also`, like that of the points,
+has landmarks that are not dragged, and are brought to where they belong afterwards.
 """
 
 import json
@@ -38,26 +39,23 @@ class PointsFile:
     Attributes:
         drags: handles and targets, anchors among them.
         regions: what of the face may change; none for the whole picture.
+        also: landmarks that are not dragged, and where they are to be afterwards.
     """
 
     drags: tuple[Drag, ...]
     regions: tuple[Region, ...] = ()
+    also: tuple[Drag, ...] = ()
 
     def write(self, path: Path) -> None:
         """Write the file; it is there whole or not at all."""
-        points = [
-            {
-                "handle": drag.handle if isinstance(drag.handle, str) else list(drag.handle),
-                "move" if drag.relative else "to": list(drag.target),
-                **({} if drag.weight == 1 else {"weight": drag.weight}),
-            }
-            for drag in self.drags
-        ]
         head = {"photodrag": KIND, "version": VERSION, "regions": list(self.regions)}
-        lines = ",\n".join("    " + json.dumps(point) for point in points)
-        body = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items())
+        parts = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+        for name, drags in (("points", self.drags), ("also", self.also)):
+            if drags or name == "points":
+                lines = ",\n".join("    " + json.dumps(_point(drag)) for drag in drags)
+                parts.append(f'  "{name}": [\n{lines}\n  ]')
         with replacing(path) as temporary:
-            temporary.write_text(f'{{\n{body},\n  "points": [\n{lines}\n  ]\n}}\n', "utf-8")
+            temporary.write_text("{\n" + ",\n".join(parts) + "\n}\n", "utf-8")
 
 
 def read_points(path: Path) -> PointsFile:
@@ -82,16 +80,33 @@ def read_points(path: Path) -> PointsFile:
         raise InvalidFile(f"{path}: regions are a list of {', '.join(get_args(Region))}, not {regions!r}.")
     if not isinstance(points, list) or not points:
         raise InvalidFile(f"{path} holds no points: give at least one handle and where it goes.")
-    drags = []
-    for number, point in enumerate(points, start=1):
-        try:
-            drags.append(_drag(point))
-        except (InvalidInput, ValueError) as error:
-            raise InvalidFile(f"{path}: point {number} cannot be used: {error}") from error
-    return PointsFile(drags=tuple(drags), regions=tuple(regions))
+    also = found.get("also", [])
+    if not isinstance(also, list):
+        raise InvalidFile(f"{path}: also is a list of landmarks and where they go, not {reprlib.repr(also)}.")
+    drags = tuple(_drag(point, f"{path}: point {number}") for number, point in enumerate(points, start=1))
+    beside = tuple(_drag(point, f"{path}: also, point {number}") for number, point in enumerate(also, start=1))
+    if not all(isinstance(drag.handle, str) for drag in beside):
+        raise InvalidFile(f"{path}: also names landmarks, no places.")
+    return PointsFile(drags=drags, regions=tuple(regions), also=beside)
 
 
-def _drag(point: Any) -> Drag:
+def _point(drag: Drag) -> dict[str, Any]:
+    return {
+        "handle": drag.handle if isinstance(drag.handle, str) else list(drag.handle),
+        "move" if drag.relative else "to": list(drag.target),
+        **({} if drag.weight == 1 else {"weight": drag.weight}),
+    }
+
+
+def _drag(point: Any, name: str) -> Drag:
+    """Read a point, which errors call `name`."""
+    try:
+        return _read(point)
+    except (InvalidInput, ValueError) as error:
+        raise InvalidFile(f"{name} cannot be used: {error}") from error
+
+
+def _read(point: Any) -> Drag:
     if not isinstance(point, dict) or set(point) - {"handle", "move", "to", "weight"}:
         raise ValueError("it has a handle, a `move` or a `to`, and perhaps a weight, and nothing else.")
     if "handle" not in point or ("move" in point) == ("to" in point):

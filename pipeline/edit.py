@@ -26,6 +26,7 @@ from pipeline.cache import InversionCache
 from pipeline.check import CLOSE, correct, crop_landmarks, reached
 from pipeline.composite import Patch, composite
 from pipeline.faces import Detector, choose_face, find_faces, make_detector
+from pipeline.finish import finish
 from pipeline.photo import Photo, read_photo
 from pipeline.plan import Mask, Plan, Planner
 from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings, check
@@ -74,7 +75,7 @@ class EditResult:
         points: handles and targets in pixels of the crop.
         drag: the drag.
         reconstruction: (size, size, 3) float32, the generator's picture before the drag, from 0 to 255.
-        edited: likewise, after it.
+        edited: likewise, after it, as the drag left it.
         patch: what the photo changed, and where; None with `composite="crop"`.
         reached: share of each handle's way that its landmark made, detected again on the edited photo; NaN
             where that cannot be told.
@@ -214,10 +215,10 @@ class Pipeline:
                     rounds=rounds,
                     close=settings.tolerance or CLOSE,
                 )
-        # 4. Put the change back into the photo.
+        # 4. Put the change back into the photo; landmarks that still fell short are moved on.
         with _timed(seconds, "composite"):
             after = subject.render(dragged.w)
-            edited, patch = self._composite(subject, before, after, allowed)
+            edited, patch = self._composite(subject, before, after, plan, allowed)
         # 5. Look whether the face did what was asked.
         with _timed(seconds, "check"):
             shares = np.full(len(plan.drags), np.nan)
@@ -356,16 +357,19 @@ class Pipeline:
         )
 
     def _composite(
-        self, subject: Subject, before: Crop, after: Crop, allowed: NDArray[np.float32] | None
+        self, subject: Subject, before: Crop, after: Crop, plan: Plan, allowed: NDArray[np.float32] | None
     ) -> tuple[Photo, Patch | None]:
         """Return the edited photo, and its patch; or the edited crop as a photo of its own."""
         settings = self.settings.composite
+        seen = [crop_landmarks(picture, self.detector) for picture in (before, after)] if subject.face else []
+        landmarks = None
+        if seen and seen[0] is not None and seen[1] is not None:
+            after, moved = finish(after, seen[0], seen[1], plan.ways(subject), most=settings.finish)
+            landmarks = seen[0], moved
         if settings.composite == "crop":
             crop = Photo(pixels=np.clip(after + 0.5, 0, 255).astype(np.uint8), format=subject.photo.format)
             return crop.edited(crop.pixels), None
         photo = subject.photo
-        seen = [crop_landmarks(picture, self.detector) for picture in (before, after)] if subject.face else []
-        landmarks = (seen[0], seen[1]) if seen and seen[0] is not None and seen[1] is not None else None
         patch = composite(photo, subject.alignment, before, after, settings, allowed=allowed, landmarks=landmarks)
         return photo.edited(patch.on(photo.pixels)), patch
 

@@ -27,6 +27,8 @@ class Plan:
         mask: (H, W) float32 of the photo's size, 1 where it may move; None for what the regions say.
         notes: a sentence for each kind of thing that was held back.
         settings: the drag's, where the user has none to give.
+        also: landmarks that are not dragged, but are to go somewhere as well: what the drag leaves of their ways is
+            made up for as far as the settings' `finish` allows.
     """
 
     drags: tuple[Drag, ...]
@@ -34,6 +36,7 @@ class Plan:
     mask: NDArray[np.float32] | None = None
     notes: tuple[str, ...] = ()
     settings: DragSettings = field(default_factory=DragSettings)
+    also: tuple[Drag, ...] = ()
 
     @classmethod
     def of(cls, drags: Sequence[Drag]) -> "Plan":
@@ -44,12 +47,23 @@ class Plan:
     @property
     def points(self) -> PointsFile:
         """The plan as a file, for other photos."""
-        return PointsFile(drags=self.drags, regions=self.regions)
+        return PointsFile(drags=self.drags, regions=self.regions, also=self.also)
 
     @property
     def allowed(self) -> Mask | None:
         """What may change; None for the whole picture."""
         return self.regions or None if self.mask is None else self.mask
+
+    def ways(self, aligned: Aligned) -> NDArray[np.float64]:
+        """Return how far each landmark is to go, (68, 2) in pixels of the crop; NaN for those that are free."""
+        assert aligned.face is not None
+        landmarks, frame = aligned.face.landmarks, aligned.alignment
+        ways = np.full(landmarks.shape, np.nan)
+        for drag in (*self.also, *self.drags):
+            if isinstance(drag.handle, str):
+                handle, target = (frame.to_crop(at[None]) for at in drag.resolve(landmarks))
+                ways[numbers(drag.handle)] = target - handle
+        return ways
 
     def masked(self, mask: Mask | None) -> "Plan":
         """Return the plan with another word on what may change; with its own where there is none."""

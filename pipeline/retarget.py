@@ -23,6 +23,7 @@ from pipeline.subject import Aligned
 from weights.errors import InvalidInput
 
 MARGIN = 2.0  # percent of the crop that targets keep from its border
+STILL = 1e-3  # distances between the eyes; landmarks with a shorter way are free
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,8 +96,10 @@ def plan(aligned: Aligned, request: Request, *, model: ShapeModel | None = None)
     """
     given, regions, whole = _given(request)
     drags, notes = list(given), list[str]()
+    also = request.points.also if request.points else ()
     if request.like is not None or request.presets:
-        moved, more, open_, notes = _expressed(aligned, request, model or shape_model())
+        moved, beside, more, open_, notes = _expressed(aligned, request, model or shape_model())
+        also = (*also, *_beside(also, beside))
         drags = [drag for drag in given if not drag.anchor]
         drags += _beside(given, moved)
         drags += [drag for drag in given if drag.anchor]
@@ -111,6 +114,7 @@ def plan(aligned: Aligned, request: Request, *, model: ShapeModel | None = None)
         regions=() if whole else tuple(sorted(regions)),
         notes=tuple(notes),
         settings=request.settings,
+        also=also,
     ).masked(request.mask)
 
 
@@ -138,8 +142,11 @@ def _held(drag: Drag) -> set[int | tuple[float, float]]:
 
 def _expressed(
     aligned: Aligned, request: Request, model: ShapeModel
-) -> tuple[list[Drag], set[Region], bool, list[str]]:
-    """Return the drags of another's expression and of presets, the regions, whether all may change, and notes."""
+) -> tuple[list[Drag], list[Drag], set[Region], bool, list[str]]:
+    """Return the drags of another's expression and of presets, and what of them is asked for beside.
+
+    Also the regions, whether all may change, and notes.
+    """
     if aligned.face is None:
         raise InvalidInput("Retargeting needs a face, which this generator's pictures have not: drag points instead.")
     landmarks = aligned.face.landmarks
@@ -166,7 +173,9 @@ def _expressed(
     shown = _shown(aligned)
     anchors = [k for k in anchors if shown[k]] if handles else []
     drags = to_drags([k for k in handles if shown[k]], shift, weights)
-    return drags + to_drags(anchors, np.zeros((68, 2)), weights), regions, whole, notes + cut
+    drags += to_drags(anchors, np.zeros((68, 2)), weights)
+    beside = [int(k) for k in np.flatnonzero(np.hypot(*shift.T) >= STILL) if k not in handles]
+    return drags, to_drags(beside, shift, np.ones(68)), regions, whole, notes + cut
 
 
 def landmarks_of(photo: Photo, detector: Detector) -> Landmarks:

@@ -30,11 +30,14 @@ class CompositeSettings:
     Attributes:
         composite: detail carries the photo's own detail along what moved; paste puts the generator's crop into
             the photo as it is; crop gives the edited crop alone.
+        finish: landmarks that the drag left short of their targets are moved on by a warp, by this share of their
+            way at most; 0 for not at all.
         feather: width of the soft edge of what changes, in percent of the crop, 50 at most.
         match_grain: give what the generator made the photo's grain.
     """
 
     composite: Literal["detail", "paste", "crop"] = "detail"
+    finish: float = 0.5
     feather: float = 6.0
     match_grain: bool = True
 
@@ -66,5 +69,5 @@ def check(faces: FaceSettings, composite: CompositeSettings, compute: ComputeSet
         InvalidInput: one of them does not.
     """
     check_fields(faces, "edit", face=(1, inf))
-    check_fields(composite, "edit", feather=(0, 50))
+    check_fields(composite, "edit", finish=(0, 1), feather=(0, 50))
     check_fields(compute, "edit", seed=(0, 2**64 - 1))

@@ -23,6 +23,16 @@ def test_points_come_back_as_they_were_written(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["points.json"]
 
 
+def test_what_is_not_dragged_but_moved_on_is_kept(tmp_path):
+    path = tmp_path / "p.json"
+    points = PointsFile(drags=DRAGS[:1], also=(Drag(handle="61", target=(0.5, -2.0), relative=True),))
+    points.write(path)
+    assert read_points(path) == points
+    assert json.loads(path.read_text())["also"] == [{"handle": "61", "move": [0.5, -2.0]}]
+    PointsFile(drags=DRAGS[:1]).write(path)
+    assert "also" not in json.loads(path.read_text())
+
+
 def test_regions_may_be_left_out(tmp_path):
     path = tmp_path / "p.json"
     path.write_text('{"photodrag": "points", "version": 1, "points": [{"handle": [1, 2], "to": [3, 4]}]}')
@@ -41,6 +51,9 @@ POINT = {"handle": "chin", "move": [0, 5]}
         ({"regions": [["eyes"]]}, "regions are a list of face"),
         ({"points": []}, "holds no points"),
         ({"points": ["chin"]}, "point 1 cannot be used"),
+        ({"also": {}}, "also is a list of landmarks"),
+        ({"also": [POINT, {"handle": "chin"}]}, "also, point 2 cannot be used: it needs a handle, and either"),
+        ({"also": [{"handle": [1, 2], "to": [3, 4]}]}, "also names landmarks, no places"),
         ({"points": [POINT, POINT | {"to": [1, 2]}]}, "point 2 cannot be used: it needs a handle, and either"),
         ({"points": [POINT | {"handle": "nostril"}]}, "No landmark is called 'nostril'"),
         ({"points": [POINT | {"handle": [1]}]}, r"its handle is no \[x, y\]"),

@@ -1,0 +1,48 @@
+"""The rest of the way: landmarks that a drag left short of their targets are moved on by a warp.
+
+A generator goes only so far before it draws no face any more. It says what a face looks like on the way; the last bit
+of the way needs no generator, as the composite carries the photo's own pixels.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from drag.landmarks import Landmarks
+from drag.points import unit
+from pipeline.flow import landmark_motion, warp
+from pipeline.tensors import Crop
+
+JITTER = 2.0  # units u, by which an anchor may seem to have moved
+INVERTED = 8  # steps of the fixed point that inverts the warp
+
+
+def finish(
+    edited: Crop, before: Landmarks, after: Landmarks, ways: NDArray[np.float64], *, most: float
+) -> tuple[Crop, Landmarks]:
+    """Move landmarks on to their targets, and those that were to stay back to their places.
+
+    Args:
+        edited: (size, size, 3), the generator's picture after the drag.
+        before: (68, 2), landmarks of its picture before, in pixels of the crop.
+        after: (68, 2), those of `edited`.
+        ways: (68, 2), how far each landmark was to go; NaN for those that are free.
+        most: share of its way that a landmark is moved on at most.
+
+    Returns:
+        The picture and its landmarks, both moved on.
+    """
+    size = len(edited)
+    told = np.isfinite(ways).all(axis=1)
+    if not most or not told.any():
+        return edited, after
+    rest = (before + ways - after)[told]
+    far, missing = np.hypot(*ways[told].T), np.maximum(np.hypot(*rest.T), 1e-9)
+    astray = np.maximum(1 - JITTER * unit(size) / missing, 0)
+    rest *= np.where(far > 0, np.minimum(1, most * far / missing), astray)[:, None]
+    flow = landmark_motion(after[told], after[told] + rest, size)
+    moved = after
+    for _ in range(INVERTED):  # moved + flow(moved) = after
+        at = moved.astype(np.float32)
+        moved = after - cv2.remap(flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR)[0]
+    return warp(edited, flow), moved

@@ -1,0 +1,107 @@
+"""The rest of the way, made by a warp."""
+
+import cv2
+import numpy as np
+import pytest
+
+from drag.landmarks import Drag
+from pipeline.faces import Face
+from pipeline.finish import finish
+from pipeline.photo import Photo
+from pipeline.plan import Plan
+from pipeline.subject import Aligned
+from tests.pipeline.crops import SIZE, placed, textured
+
+
+def face() -> np.ndarray:
+    """Return 68 places spread over a crop, none near another."""
+    y, x = np.mgrid[24:104:9j, 24:104:8j]
+    return np.stack([x.ravel(), y.ravel()], axis=1)[:68]
+
+
+def asked(ways: dict[int, tuple[float, float]]) -> np.ndarray:
+    """Return the ways of some landmarks, and none of the others."""
+    out = np.full((68, 2), np.nan)
+    for number, way in ways.items():
+        out[number] = way
+    return out
+
+
+def dots(places: np.ndarray) -> np.ndarray:
+    """Draw a picture with a soft light dot at each place."""
+    y, x = np.mgrid[:SIZE, :SIZE]
+    near = np.square(np.stack([x, y], axis=2)[:, :, None] - places).sum(axis=3)
+    return np.repeat(40 + 150 * np.exp(-near / 8).sum(axis=2)[..., None], 3, axis=2).astype(np.float32)
+
+
+def found(picture: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Return the centre of what is light within 4 px of a place."""
+    y, x = np.mgrid[:SIZE, :SIZE]
+    weight = np.clip(picture[..., 0] - 60, 0, None) * (np.hypot(x - near[0], y - near[1]) < 4)
+    return np.array([(x * weight).sum(), (y * weight).sum()]) / weight.sum()
+
+
+def test_a_landmark_that_fell_short_is_brought_to_its_target():
+    before = face()
+    after = before.copy()
+    after[20] += [4.0, 0.0]  # two thirds of its way, and the anchor stayed
+    picture, moved = finish(dots(after), before, after, asked({20: (6, 0), 36: (0, 0)}), most=0.5)
+    assert moved[20] == pytest.approx(before[20] + [6, 0], abs=0.3)
+    assert found(picture, moved[20]) == pytest.approx(before[20] + [6, 0], abs=0.4)
+    assert moved[36] == pytest.approx(before[36], abs=0.2)
+    assert found(picture, before[36]) == pytest.approx(before[36], abs=0.3)
+
+
+@pytest.mark.parametrize(("most", "made"), [(0.5, 5.0), (0.25, 3.0), (0.0, 1.0)])
+def test_it_goes_on_by_a_share_of_the_way_at_most(most, made):
+    before = face()
+    after = before.copy()
+    after[20] += [1.0, 0.0]
+    picture, moved = finish(dots(after), before, after, asked({20: (8, 0)}), most=most)
+    assert moved[20, 0] - before[20, 0] == pytest.approx(made, abs=0.3)
+    if not most:
+        assert np.array_equal(picture, dots(after))
+        assert np.array_equal(moved, after)
+
+
+def test_what_was_to_stay_comes_back_and_jitter_is_left():
+    before = face()
+    after = before.copy()
+    after[20] += [6.0, 0.0]
+    after[47] += [0.0, 3.0]
+    after[36] += [0.3, 0.0]  # 1.2 px at 512
+    ways = asked({20: (6, 0), 47: (0, 0), 36: (0, 0)})
+    _, moved = finish(textured(SIZE, SIZE).astype(np.float32), before, after, ways, most=0.5)
+    assert moved[47] == pytest.approx(before[47], abs=0.7)
+    assert moved[36] == pytest.approx(after[36], abs=0.2)
+    assert moved[20] == pytest.approx(after[20], abs=0.2)
+
+
+def test_nothing_is_moved_of_which_nothing_is_said():
+    before = face()
+    picture = cv2.GaussianBlur(textured(SIZE, SIZE), (0, 0), 1).astype(np.float32)
+    same, landmarks = finish(picture, before, before + 2, asked({}), most=0.5)
+    assert np.array_equal(same, picture)
+    assert np.array_equal(landmarks, before + 2)
+
+
+def test_drags_go_before_what_else_is_asked_of_landmarks():
+    photo = Photo(pixels=textured(300, 300))
+    frame = placed(2.0, 150, 150)
+    landmarks = frame.to_photo(face())
+    seen = Face(landmarks=landmarks, box=(0, 0, 300, 300), score=1.0, detector="dlib")
+    aligned = Aligned(photo=photo, face=seen, alignment=frame, crop=np.zeros((SIZE, SIZE, 3), np.float32))
+    x, y = landmarks[36:42].mean(axis=0)
+    drags = (
+        Drag(handle="mouth-left", target=(0.0, 0.0), relative=True),
+        Drag(handle="eye-left", target=(x, y + 6)),
+        Drag(handle=(120.0, 120.0), target=(130.0, 120.0)),
+    )
+    also = tuple(
+        Drag(handle=name, target=(landmarks[k, 0] + 8, landmarks[k, 1])) for name, k in (("48", 48), ("54", 54))
+    )
+    ways = Plan(drags=drags, also=also).ways(aligned)
+    assert ways[54] == pytest.approx([4, 0])
+    assert ways[48] == pytest.approx([0, 0])
+    assert ways[36:42] == pytest.approx(np.array([[0.0, 3.0]] * 6))
+    assert np.isnan(ways).sum() == 2 * 60
