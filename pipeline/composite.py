@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from drag.landmarks import Landmarks
 from pipeline.align import Alignment, cut, outside
-from pipeline.flow import landmark_motion, motion, warp
+from pipeline.flow import Known, landmark_motion, motion, warp
 from pipeline.grain import measure_grain
 from pipeline.photo import EightBit, Photo, Pixels, deepen, eight_bit
 from pipeline.settings import CompositeSettings
@@ -207,7 +207,7 @@ def _pasted(edited: Crop) -> _Layers:
     return _Layers(reconstruction=edited, edited=edited, flow=still, trust=still[..., 0])
 
 
-def _carried(crop: Crop, reconstruction: Crop, edited: Crop, mask: Field, known: Field | None) -> _Layers:
+def _carried(crop: Crop, reconstruction: Crop, edited: Crop, mask: Field, known: Known | None) -> _Layers:
     """Find what moved and what is new, and bring the generator's pictures into the photo's light."""
     size = len(crop)
     flow, trust = motion(reconstruction, edited, known=known)

@@ -40,7 +40,7 @@ def finish(
     far, missing = np.hypot(*ways[told].T), np.maximum(np.hypot(*rest.T), 1e-9)
     astray = np.maximum(1 - JITTER * unit(size) / missing, 0)
     rest *= np.where(far > 0, np.minimum(1, most * far / missing), astray)[:, None]
-    flow = landmark_motion(after[told], after[told] + rest, size)
+    flow = landmark_motion(after[told], after[told] + rest, size).flow
     moved = after
     for _ in range(INVERTED):  # moved + flow(moved) = after
         at = moved.astype(np.float32)

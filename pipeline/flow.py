@@ -3,6 +3,8 @@
 Small crops are enlarged for it, so that they, too, give the flow pixels to work on.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,20 @@ AROUND, JITTER = (1 / 5, 1 / 20), 1 / 1280
 COARSE = 128  # px on which that is computed
 
 
-def motion(reconstruction: Crop, edited: Crop, *, known: Field | None = None) -> tuple[Field, Field]:
+@dataclass(frozen=True)
+class Known:
+    """What is known of a motion beforehand, as of landmarks.
+
+    Attributes:
+        flow: (size, size, 2) in pixels.
+        doubt: (size, size) from 0 to 1, how little it says of a place.
+    """
+
+    flow: Field
+    doubt: Field
+
+
+def motion(reconstruction: Crop, edited: Crop, *, known: Known | None = None) -> tuple[Field, Field]:
     """Find how the face moved, and how far to trust that.
 
     Motions are tried for each pixel from the simplest on: the known one, and then what dense inverse search (Kroeger
@@ -43,7 +58,7 @@ def motion(reconstruction: Crop, edited: Crop, *, known: Field | None = None) ->
     Args:
         reconstruction: (size, size, 3) from 0 to 255.
         edited: likewise.
-        known: (size, size, 2), a flow that is known beforehand, as of landmarks; None for none.
+        known: a flow that is known beforehand, and is gone on from as far as it is in doubt; None for none.
 
     Returns:
         The flow (size, size, 2) in pixels: edited(p) shows what the reconstruction shows at p + flow(p); and the
@@ -53,7 +68,8 @@ def motion(reconstruction: Crop, edited: Crop, *, known: Field | None = None) ->
     work = size if size >= WORK else 2 * size  # it is about the crops' finest octave; twice their pixels show all of it
     fine = work / size
     before, after = (_resize(picture, work) for picture in (reconstruction, edited))
-    start = np.zeros((work, work, 2), np.float32) if known is None else _resize(known, work) * fine
+    known = known or Known(np.zeros((size, size, 2), np.float32), np.ones((size, size), np.float32))
+    start, doubt = _resize(known.flow, work) * fine, np.clip(_resize(known.doubt, work), 0, 1)
     search = max(WORK, size)
     flow = _dense_inverse_search(*(_resize(picture, search) for picture in (after, warp(before, start))))
     flow = _resize(flow, work) * (work / search)
@@ -77,8 +93,8 @@ def motion(reconstruction: Crop, edited: Crop, *, known: Field | None = None) ->
     for share in SMOOTHNESS:
         smoother = _averaged(flow, counts, share * work)
         better = misfit(smoother) < STANDING * misfit(likely)
-        likely += (smoother - likely) * _blur(better.astype(np.float32), fine)[..., None]
-    flow = _blur(joined(likely), fine)
+        likely += (smoother - likely) * (_blur(better.astype(np.float32), fine) * doubt)[..., None]
+    flow = joined(_blur(likely, fine))
     moved = warp(before, flow)
     octaves = _high_pass(after, fine), _high_pass(moved, fine)
     window = 6 * fine
@@ -89,7 +105,7 @@ def motion(reconstruction: Crop, edited: Crop, *, known: Field | None = None) ->
     return _resize(flow / fine, size), np.clip(_resize(trust, size), 0, 1)
 
 
-def landmark_motion(before: Landmarks, after: Landmarks, size: int) -> Field:
+def landmark_motion(before: Landmarks, after: Landmarks, size: int) -> Known:
     """Spread the motion of landmarks over a crop, nothing far from them: Gaussian process regression.
 
     Args:
@@ -98,10 +114,11 @@ def landmark_motion(before: Landmarks, after: Landmarks, size: int) -> Field:
         size: of the crop.
 
     Returns:
-        The flow (size, size, 2) in pixels, from `after` to `before`, as `motion` returns it.
+        The flow from `after` to `before`, as `motion` returns it, and its variance beside what it would be without
+        any landmark.
 
-    Source: Rasmussen and Williams, Gaussian processes for machine learning, 2006, equation 2.25; the covariance is
-    the mean of two squared exponentials, its scale that of the ways themselves.
+    Source: Rasmussen and Williams, Gaussian processes for machine learning, 2006, equations 2.25 and 2.26; the
+    covariance is the mean of two squared exponentials, its scale that of the ways themselves.
     """
 
     def covariance(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -110,11 +127,15 @@ def landmark_motion(before: Landmarks, after: Landmarks, size: int) -> Field:
 
     ways = before - after
     noise = (JITTER * size) ** 2 / max(float(np.square(ways).mean()), 1e-12)
-    known = np.linalg.solve(covariance(after, after) + noise * np.eye(len(after)), ways)
+    inverse = np.linalg.inv(covariance(after, after) + noise * np.eye(len(after)))
     coarse = min(size, COARSE)  # smooth as it is
     at = (np.arange(coarse) + 0.5) * (size / coarse) - 0.5
-    rows = [covariance(np.stack([at, np.full(coarse, y)], axis=1), after) @ known for y in at]
-    return _resize(np.asarray(rows, np.float32), size)
+    flow, doubt = np.zeros((coarse, coarse, 2), np.float32), np.zeros((coarse, coarse), np.float32)
+    for i, y in enumerate(at):
+        near = covariance(np.stack([at, np.full(coarse, y)], axis=1), after)
+        flow[i] = near @ inverse @ ways
+        doubt[i] = 1 - ((near @ inverse) * near).sum(axis=1)
+    return Known(_resize(flow, size), np.clip(_resize(doubt, size), 0, 1))
 
 
 def warp(picture: Field, flow: Field) -> Field:

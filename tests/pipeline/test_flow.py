@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.flow import landmark_motion, motion, warp
+from pipeline.flow import Known, landmark_motion, motion, warp
 from pipeline.grain import measure_grain
 from tests.pipeline.crops import SIZE, bulge, textured
 
@@ -52,10 +52,13 @@ def test_a_known_motion_is_gone_on_from():
     wanted = bulge(SIZE, 10.0)
     edited = warp(picture, wanted)
     alone, _ = motion(picture, edited)
-    flow, trust = motion(picture, edited, known=wanted * 0.9)
+    flow, trust = motion(picture, edited, known=Known(wanted * 0.9, np.ones((SIZE, SIZE), np.float32)))
     middle = (slice(48, 80), slice(48, 80))
     assert np.abs(flow - wanted)[middle].mean() < 0.5 < np.abs(alone - wanted)[middle].mean()
     assert trust[middle].mean() > 0.7
+    # Of which nothing is in doubt is not searched for.
+    flow, _ = motion(picture, edited, known=Known(wanted * 0.9, np.zeros((SIZE, SIZE), np.float32)))
+    assert np.abs(flow - wanted * 0.9).max() < 0.1
 
 
 def test_landmarks_move_what_is_around_them():
@@ -63,7 +66,8 @@ def test_landmarks_move_what_is_around_them():
     before = rng.uniform(40, 88, (30, 2))
     turn = np.array([[0.97, -0.05], [0.05, 0.97]])
     after = (before - 64) @ turn + 64 + [2.0, -1.0]
-    flow = landmark_motion(before, after, SIZE)
+    known = landmark_motion(before, after, SIZE)
+    flow = known.flow
     assert flow.shape == (SIZE, SIZE, 2)
     at = after.astype(np.float32)
     there = cv2.remap(flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR)[0]
@@ -72,8 +76,10 @@ def test_landmarks_move_what_is_around_them():
     assert flow[64, 64] == pytest.approx((between - 64 - [2.0, -1.0]) @ np.linalg.inv(turn) + 64 - between, abs=0.3)
     border = np.concatenate([flow[0], flow[-1], flow[:, 0], flow[:, -1]])
     assert np.abs(border).max() < 0.5 * np.abs(flow).max()
+    assert all(known.doubt[round(y), round(x)] < 0.2 for x, y in after)
+    assert known.doubt[0, 0] > 0.8
     # On a larger crop the same, larger.
-    large = landmark_motion((before + 0.5) * 4 - 0.5, (after + 0.5) * 4 - 0.5, 4 * SIZE)
+    large = landmark_motion((before + 0.5) * 4 - 0.5, (after + 0.5) * 4 - 0.5, 4 * SIZE).flow
     small = cv2.resize(large, (SIZE, SIZE), interpolation=cv2.INTER_AREA) / 4
     assert np.abs(small - flow).max() < 0.05
 
@@ -81,6 +87,6 @@ def test_landmarks_move_what_is_around_them():
 def test_the_jitter_of_landmarks_moves_next_to_nothing():
     rng = np.random.default_rng(0)
     before = rng.uniform(30, 98, (68, 2))
-    assert not landmark_motion(before, before, SIZE).any()
-    flow = landmark_motion(before, before + rng.normal(0, SIZE / 1280, before.shape), SIZE)
+    assert not landmark_motion(before, before, SIZE).flow.any()
+    flow = landmark_motion(before, before + rng.normal(0, SIZE / 1280, before.shape), SIZE).flow
     assert np.sqrt(np.square(flow).mean()) < 0.5 * SIZE / 1280
