@@ -9,7 +9,7 @@ of the composite, the generator and the inversion's defaults as they are now (th
 import argparse
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
@@ -65,6 +65,17 @@ def without_landmarks(photo: Photo, frame: Alignment, before: Crop, after: Crop,
     return ours(photo, frame, before, after, None)
 
 
+@cache
+def _detector() -> DlibDetector:
+    return DlibDetector(Store())
+
+
+def landmarks_of(crops: tuple[Crop, Crop]) -> Seen:
+    """Return the landmarks of the crops before and after, where a face is found in both."""
+    first, second = (crop_landmarks(crop, _detector()) for crop in crops)
+    return None if first is None or second is None else (first, second)
+
+
 CASES = {"paste": paste, "delta": delta, "detail": ours, "detail, no landmarks": without_landmarks}
 
 
@@ -74,7 +85,6 @@ class Judge:
     def __init__(self) -> None:
         # The metric's usual 256 px would not see what this is about.
         perceptual.MAX_SIZE = LPIPS_SIZE
-        self.detector = DlibDetector(Store())
         self.lpips = Lpips("vgg", store=Store(), device=CPU, dtype=resolve_dtype("auto", CPU))
 
     @torch.no_grad()
@@ -141,8 +151,7 @@ def measured(
     photo = Photo(pixels=pair.before)
     frame = center_frame(photo.width, photo.height, size)
     before, after = source()
-    first, second = (crop_landmarks(picture, judge.detector) for picture in (before, after))
-    seen = None if first is None or second is None else (first, second)
+    seen = landmarks_of((before, after))
     numbers, made = {}, {}
     for name, case in CASES.items():
         start = time.perf_counter()

@@ -14,7 +14,7 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.composite import CASES, middle
+from benchmarks.composite import CASES, landmarks_of, middle
 from benchmarks.pairs import read_pairs, shrunk
 from pipeline.align import center_frame
 from pipeline.cli.app import run
@@ -49,7 +49,8 @@ def composites(faces: Path, chosen: tuple[int, ...] = (2, 4), size: int = 128) -
     rows = []
     for pair in [read_pairs(faces / "edits")[i] for i in chosen]:
         photo, frame = Photo(pixels=pair.before), center_frame(pair.before.shape[1], pair.before.shape[0], size)
-        made = [CASES[name](photo, frame, *shrunk(pair, size)) for name in ("paste", "detail")]
+        crops = shrunk(pair, size)
+        made = [CASES[name](photo, frame, *crops, landmarks_of(crops)) for name in ("paste", "detail")]
         rows.append(np.hstack([middle(picture) for picture in (pair.before, *made, pair.after)]))
     sheet = np.vstack(rows)
     save(np.asarray(cv2.resize(sheet, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8), "composite")

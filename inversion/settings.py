@@ -47,7 +47,7 @@ class TuningSettings:
 
     Attributes:
         tune: tune the generator, so that it shows the photo's own features; without it, an inversion takes half as
-            long, and edits are softer, and stain more easily.
+            long, and of what an edit draws anew less is fit to be used.
         steps: at most so many.
         learning_rate: of Adam.
         texture: weight of a second LPIPS, AlexNet's, which minds the fine texture that VGG's forgives; 0 for none. It

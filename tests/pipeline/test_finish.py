@@ -105,3 +105,8 @@ def test_drags_go_before_what_else_is_asked_of_landmarks():
     assert ways[48] == pytest.approx([0, 0])
     assert ways[36:42] == pytest.approx(np.array([[0.0, 3.0]] * 6))
     assert np.isnan(ways).sum() == 2 * 60
+    bounded = Plan(drags=drags, also=also, regions=("mouth", "eyes")).ways(aligned)
+    assert not bounded[[33, 8, 19]].any()
+    assert np.isnan(bounded[[49, 60, 45]]).all()
+    assert bounded[54] == pytest.approx([4, 0])
+    assert np.isnan(Plan(drags=drags, regions=("face",)).ways(aligned)[33]).all()
