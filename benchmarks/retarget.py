@@ -344,7 +344,7 @@ def report_transfers(items: list[dict]) -> tuple[list[str], dict[str, NDArray[np
     lines = [
         f"## Expressions of other faces ({len(found)} pairs; {len(items) - len(found)} without a face after)",
         "",
-        "`--like` with all parts but the pose at strength 1. Medians: the handles made "
+        "`--like` with its default parts at strength 1. Medians: the handles made "
         f"{ways[0]:.0%} of their way ({ways[1]:.0%} in the photo); identity distance to the source "
         f"{identities[0]:.2f} ({identities[1]:.2f} in the photo).",
         "Gap: of the measure between the two photos. Pairs whose gap is not more than the detector's jitter are left",

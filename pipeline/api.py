@@ -73,7 +73,7 @@ def retarget(
     Args:
         photo: as in `edit`.
         like: a path or a photo; its largest face has the expression that this one is to have.
-        region: what of that expression is taken; all but the pose where nothing is said.
+        region: what of that expression is taken; all but the pose and the nose where nothing is said.
         strength: how much of that expression, from 0 to 1.5.
         presets: strengths from -3 to 3, not 0, by the presets' names: {"smile": 0.6}.
         preset_files: TOML files with more presets.

@@ -29,7 +29,7 @@ class EditRequest:
         points: a JSON file with handles and targets, as --save-points writes it.
         like: a photo whose largest face has the expression that this one is to have.
         region: what of that expression is taken: mouth, eyes, brows, jaw, nose, pose, or all; repeat it for more.
-            Without it, all but the pose.
+            Without it, all but the pose and the nose.
         strength: how much of that expression, from 0 to 1.5; 1 unless it is said.
         preset: NAME=STRENGTH, like smile=0.6; negative for the reverse; repeat it to mix. `photodrag presets` lists
             them.

@@ -33,7 +33,8 @@ class Request:
     Attributes:
         like: (68, 2), landmarks of a face whose expression is taken, in any picture's pixels; or a photo of it,
             of which `seen` makes them.
-        parts: what of it is taken; `all` is everything, pose with it. Nothing for all but the pose.
+        parts: what of it is taken; `all` is everything, pose with it. Nothing for all but the pose and the nose, which is
+            the person's.
         strength: of that expression: 0 for none of it, 1 for all, more for an exaggeration.
         presets: each with its strength.
         points: handles that are dragged as well, or in place of what else was to become of them.
@@ -202,11 +203,14 @@ def overall(result: EditResult) -> float | None:
 
 
 def wanted(parts: Sequence[Part]) -> tuple[tuple[Region, ...], bool]:
-    """Return the parts of the face that are asked for, and whether its pose is: of nothing, all but the pose."""
+    """Return the parts of the face that are asked for, and whether its pose is.
+
+    Of nothing, all but the pose and the nose: a nose hardly moves, and what does not is the person's.
+    """
     if "all" in parts:
         return tuple(PARTS), True
     if not parts:
-        return tuple(PARTS), False
+        return tuple(part for part in PARTS if part != "nose"), False
     return tuple(part for part in PARTS if part in parts), "pose" in parts
 
 

@@ -37,7 +37,7 @@ class CompositeSettings:
     """
 
     composite: Literal["detail", "paste", "crop"] = "detail"
-    finish: float = 0.5
+    finish: float = 0.7
     feather: float = 6.0
     match_grain: bool = True
 
