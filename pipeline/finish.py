@@ -22,6 +22,8 @@ def finish(
 ) -> tuple[Crop, Landmarks]:
     """Move landmarks on to their targets, and those that were to stay back to their places.
 
+    None ends farther from its target than it began, wherever a detector sees it in the generator's picture.
+
     Args:
         edited: (size, size, 3), the generator's picture after the drag.
         before: (68, 2), landmarks of its picture before, in pixels of the crop.
@@ -37,10 +39,12 @@ def finish(
     if not most or not told.any():
         return edited, after
     rest = (before + ways - after)[told]
-    far, missing = np.hypot(*ways[told].T), np.maximum(np.hypot(*rest.T), 1e-9)
-    astray = np.maximum(1 - JITTER * unit(size) / missing, 0)
-    rest *= np.where(far > 0, np.minimum(1, most * far / missing), astray)[:, None]
-    flow = landmark_motion(after[told], after[told] + rest, size).flow
+    far, missing = np.hypot(*ways[told].T), np.hypot(*rest.T)
+    # How much of what is missing stays so: what is more than `most` of a way, but no more than the whole of it, or
+    # what may be jitter of one that was to stay.
+    left = np.where(far > 0, np.clip(missing - most * far, 0, far), np.minimum(missing, JITTER * unit(size)))
+    on = rest * (1 - left / np.maximum(missing, 1e-9))[:, None]
+    flow = landmark_motion(after[told], after[told] + on, size).flow
     moved = after
     for _ in range(INVERTED):  # moved + flow(moved) = after
         at = moved.astype(np.float32)

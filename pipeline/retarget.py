@@ -33,8 +33,8 @@ class Request:
     Attributes:
         like: (68, 2), landmarks of a face whose expression is taken, in any picture's pixels; or a photo of it,
             of which `seen` makes them.
-        parts: what of it is taken; `all` is everything, pose with it. Nothing for all but the pose and the nose, which is
-            the person's.
+        parts: what of it is taken; `all` is everything, pose with it. Nothing for all but the pose and the nose, which
+            is the person's.
         strength: of that expression: 0 for none of it, 1 for all, more for an exaggeration.
         presets: each with its strength.
         points: handles that are dragged as well, or in place of what else was to become of them.

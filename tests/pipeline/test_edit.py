@@ -239,6 +239,20 @@ def test_a_drag_goes_on_where_the_landmarks_fell_short(smile, quick, store, monk
             assert (points.distances > 1.5 * smile.points.distances).all()
 
 
+def test_what_the_drag_left_of_the_way_is_made_by_a_warp(smile, quick, store):
+    shares = []
+    for most in (0.0, 0.7):
+        settings = replace(
+            quick,
+            drag=LandmarkDragSettings(steps=2),
+            faces=FaceSettings(corrections=0),
+            composite=CompositeSettings(finish=most),
+        )
+        result = Pipeline(settings, store=store).edit(smile.subject, [parse_drag(text) for text in SMILE])
+        shares.append(float(result.reached.mean()))
+    assert shares[0] + 0.3 < shares[1] < 1.3
+
+
 def test_an_inversion_with_a_focus_gives_the_face_more_weight(smile, quick, store):
     pipeline = Pipeline(replace(quick, inversion=InversionSettings(focus=0.5)), store=store)
     weight = pipeline._focus(smile.subject)

@@ -77,6 +77,15 @@ def test_what_was_to_stay_comes_back_and_jitter_is_left():
     assert moved[20] == pytest.approx(after[20], abs=0.2)
 
 
+@pytest.mark.parametrize("seen", [(-12.0, 0.0), (20.0, 9.0)])
+def test_no_landmark_ends_farther_from_its_target_than_it_began(seen):
+    before = face()
+    after = before.copy()
+    after[20] += seen  # by a detector that was mistaken
+    _, moved = finish(dots(before), before, after, asked({20: (4, 0)}), most=0.7)
+    assert np.hypot(*(moved[20] - before[20] - [4, 0])) < 4.3
+
+
 def test_nothing_is_moved_of_which_nothing_is_said():
     before = face()
     picture = cv2.GaussianBlur(textured(SIZE, SIZE), (0, 0), 1).astype(np.float32)
