@@ -21,9 +21,9 @@ NOISE = 4.0  # squared levels of 255; slopes fainter than this say nothing of wh
 FLOOR = 1.0  # squared levels of 255; detail fainter than this is noise
 LEAST = 1e-4  # that any pixel counts
 CONTRAST = 60.0  # levels of 255; pictures that differ by it show different things
-# Of landmarks: how far around one its motion is that of the face, and that of its part, of the crop's size; and how
-# much a detector jitters, likewise.
-AROUND, JITTER = (1 / 5, 1 / 20), 1 / 1280
+# Of landmarks: how far around one its motion is that of the face, and that of its part, of the crop's size; and what is
+# smoothed away as jitter, likewise. It is a third of a detector's: more would also smooth away how lids and lips part.
+AROUND, JITTER = (1 / 5, 1 / 20), 1 / 3840
 COARSE = 128  # px on which that is computed
 
 
