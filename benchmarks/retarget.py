@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 import pipeline.composite
 import pipeline.finish
 import pipeline.flow
+import pipeline.grain
 from benchmarks.faces import SCALE, Observer
 from benchmarks.items import Items
 from drag.handles import choose, to_drags
@@ -185,12 +186,7 @@ class Bench:
 
 def _large(photo: Photo, result: EditResult) -> Crop:
     """Cut the place of an edit's crop out of a photo, at the size that the observer looks at."""
-    frame = result.subject.alignment
-    step = frame.size / SCALE
-    matrix = frame.matrix.copy()
-    matrix[:, 2] += matrix[:, :2] @ np.full(2, (step - 1) / 2)
-    matrix[:, :2] *= step
-    return cut(photo.to_srgb(photo.pixels), Alignment(matrix, SCALE))
+    return cut(photo.to_srgb(photo.pixels), result.subject.alignment.resized(SCALE))
 
 
 def measure_sample(bench: Bench, number: int) -> dict | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from drag.editor import DragResult, drag
 from drag.features import check_draggable
-from drag.landmarks import Drag
+from drag.landmarks import Drag, Landmarks
 from drag.points import Points
 from drag.regions import region_mask
 from drag.settings import DragSettings, check_settings
@@ -37,6 +37,8 @@ from weights.errors import InvalidInput
 from weights.load import LoadedGenerator, load_generator
 from weights.perceptual import Lpips
 from weights.store import Store
+
+FARTHEST = 0.1  # of the crop's size; the median landmark goes no farther in any drag
 
 Progress = Callable[[str, int, int, str], bool | None]
 """Told of each step: the stage, steps made, steps at most, and a word on how it goes; False stops the stage."""
@@ -75,7 +77,8 @@ class EditResult:
         points: handles and targets in pixels of the crop.
         drag: the drag.
         reconstruction: (size, size, 3) float32, the generator's picture before the drag, from 0 to 255.
-        edited: likewise, after it, as the drag left it.
+        edited: likewise, after it.
+        finished: likewise, landmarks that fell short moved on: what went back into the photo.
         patch: what the photo changed, and where; None with `composite="crop"`.
         reached: share of each handle's way that its landmark made, detected again on the edited photo; NaN
             where that cannot be told.
@@ -89,6 +92,7 @@ class EditResult:
     drag: DragResult
     reconstruction: Crop
     edited: Crop
+    finished: Crop
     patch: Patch | None
     reached: NDArray[np.float64]
     seconds: dict[str, float]
@@ -188,6 +192,8 @@ class Pipeline:
                 check_generator(aligned.inversion, self.generator, name="The subject")
             plan = _planned(drags, aligned).masked(mask)
             points = aligned.points(list(plan.drags))
+            if plan.also:
+                aligned.points(list(plan.also))
             allowed = None if plan.allowed is None else aligned.mask(plan.allowed, plan.drags)
             settings = self.settings.drag or plan.settings
             check_settings(settings, self.generator.network.config.resolutions)
@@ -218,7 +224,7 @@ class Pipeline:
         # 4. Put the change back into the photo; landmarks that still fell short are moved on.
         with _timed(seconds, "composite"):
             after = subject.render(dragged.w)
-            edited, patch = self._composite(subject, before, after, plan, allowed)
+            edited, patch, finished = self._composite(subject, before, after, plan, allowed)
         # 5. Look whether the face did what was asked.
         with _timed(seconds, "check"):
             shares = np.full(len(plan.drags), np.nan)
@@ -232,6 +238,7 @@ class Pipeline:
             drag=dragged,
             reconstruction=before,
             edited=after,
+            finished=finished,
             patch=patch,
             reached=shares,
             seconds=seconds,
@@ -358,20 +365,26 @@ class Pipeline:
 
     def _composite(
         self, subject: Subject, before: Crop, after: Crop, plan: Plan, allowed: NDArray[np.float32] | None
-    ) -> tuple[Photo, Patch | None]:
-        """Return the edited photo, and its patch; or the edited crop as a photo of its own."""
+    ) -> tuple[Photo, Patch | None, Crop]:
+        """Return the edited photo, its patch, and the crop of which it was made; or that crop as a photo, and none."""
         settings = self.settings.composite
-        seen = [crop_landmarks(picture, self.detector) for picture in (before, after)] if subject.face else []
-        landmarks = None
-        if seen and seen[0] is not None and seen[1] is not None:
-            after, moved = finish(after, seen[0], seen[1], plan.ways(subject), most=settings.finish)
-            landmarks = seen[0], moved
+        landmarks = self._landmarks(before, after) if subject.face else None
+        if landmarks:
+            after, moved = finish(after, *landmarks, plan.ways(subject), most=settings.finish)
+            landmarks = landmarks[0], moved
         if settings.composite == "crop":
             crop = Photo(pixels=np.clip(after + 0.5, 0, 255).astype(np.uint8), format=subject.photo.format)
-            return crop.edited(crop.pixels), None
+            return crop.edited(crop.pixels), None, after
         photo = subject.photo
         patch = composite(photo, subject.alignment, before, after, settings, allowed=allowed, landmarks=landmarks)
-        return photo.edited(patch.on(photo.pixels)), patch
+        return photo.edited(patch.on(photo.pixels)), patch, after
+
+    def _landmarks(self, before: Crop, after: Crop) -> tuple[Landmarks, Landmarks] | None:
+        """Detect the landmarks of the generator's pictures; None where a face is not found in both, or elsewhere."""
+        first, second = (crop_landmarks(picture, self.detector) for picture in (before, after))
+        if first is None or second is None:
+            return None
+        return (first, second) if np.median(np.hypot(*(second - first).T)) < FARTHEST * len(before) else None
 
     def _drag(
         self,

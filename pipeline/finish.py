@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from drag.landmarks import Landmarks
 from drag.points import unit
+from pipeline.check import CLOSE
 from pipeline.flow import landmark_motion, warp
 from pipeline.tensors import Crop
 
-JITTER = 2.0  # units u, by which an anchor may seem to have moved
 INVERTED = 8  # steps of the fixed point that inverts the warp
 
 
@@ -29,7 +29,7 @@ def finish(
         before: (68, 2), landmarks of its picture before, in pixels of the crop.
         after: (68, 2), those of `edited`.
         ways: (68, 2), how far each landmark was to go; NaN for those that are free.
-        most: share of its way that a landmark is moved on at most.
+        most: share of its way that a landmark is moved on at most; those that were to stay come back wholly.
 
     Returns:
         The picture and its landmarks, both moved on.
@@ -42,11 +42,13 @@ def finish(
     far, missing = np.hypot(*ways[told].T), np.hypot(*rest.T)
     # How much of what is missing stays so: what is more than `most` of a way, but no more than the whole of it, or
     # what may be jitter of one that was to stay.
-    left = np.where(far > 0, np.clip(missing - most * far, 0, far), np.minimum(missing, JITTER * unit(size)))
+    left = np.where(far > 0, np.clip(missing - most * far, 0, far), np.minimum(missing, CLOSE * unit(size)))
     on = rest * (1 - left / np.maximum(missing, 1e-9))[:, None]
     flow = landmark_motion(after[told], after[told] + on, size).flow
-    moved = after
-    for _ in range(INVERTED):  # moved + flow(moved) = after
-        at = moved.astype(np.float32)
-        moved = after - cv2.remap(flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR)[0]
+    moved = after.copy()
+    moved[told] += on
+    for _ in range(INVERTED):  # of those that are free: moved + flow(moved) = after
+        at = moved[~told].astype(np.float32)
+        if len(at):
+            moved[~told] = after[~told] - cv2.remap(flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR)[0]
     return warp(edited, flow), moved

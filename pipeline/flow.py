@@ -21,13 +21,14 @@ NOISE = 4.0  # squared levels of 255; slopes fainter than this say nothing of wh
 FLOOR = 1.0  # squared levels of 255; detail fainter than this is noise
 LEAST = 1e-4  # that any pixel counts
 CONTRAST = 60.0  # levels of 255; pictures that differ by it show different things
-# Of landmarks: how far around one its motion is that of the face, and that of its part, of the crop's size; and what is
-# smoothed away as jitter, likewise. It is a third of a detector's: more would also smooth away how lids and lips part.
-AROUND, JITTER = (1 / 5, 1 / 20), 1 / 3840
+# Of landmarks: how far around one its motion is that of the face, and that of its part, of the crop's size; how much a
+# detector jitters, likewise, and how much of it is smoothed away: all would also smooth away how lids and lips part.
+AROUND = (1 / 5, 1 / 20)
+JITTER, SMOOTHED = 1 / 1280, 1 / 3840
 COARSE = 128  # px on which that is computed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Known:
     """What is known of a motion beforehand, as of landmarks.
 
@@ -118,7 +119,8 @@ def landmark_motion(before: Landmarks, after: Landmarks, size: int) -> Known:
         any landmark.
 
     Source: Rasmussen and Williams, Gaussian processes for machine learning, 2006, equations 2.25 and 2.26; the
-    covariance is the mean of two squared exponentials, its scale that of the ways themselves.
+    covariance is the mean of two squared exponentials, its scale that of the ways themselves, so that landmarks which
+    only jitter say nothing.
     """
 
     def covariance(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -126,7 +128,8 @@ def landmark_motion(before: Landmarks, after: Landmarks, size: int) -> Known:
         return np.asarray(np.mean([np.exp(-near / (2 * reach**2)) for reach in AROUND], axis=0))
 
     ways = before - after
-    noise = (JITTER * size) ** 2 / max(float(np.square(ways).mean()), 1e-12)
+    variance = float(np.square(ways).mean()) - (JITTER * size) ** 2  # without jitter's own
+    noise = (SMOOTHED * size) ** 2 / max(variance, 1e-12)
     inverse = np.linalg.inv(covariance(after, after) + noise * np.eye(len(after)))
     coarse = min(size, COARSE)  # smooth as it is
     at = (np.arange(coarse) + 0.5) * (size / coarse) - 0.5

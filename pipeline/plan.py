@@ -57,18 +57,15 @@ class Plan:
     def ways(self, aligned: Aligned) -> NDArray[np.float64]:
         """Return how far each landmark is to go, (68, 2) in pixels of the crop; NaN for those that are free.
 
-        Landmarks of parts of the face that may not change are to stay.
+        Landmarks of parts of the face that may not change are to stay; what a mask's picture says of them is not known.
         """
-        assert aligned.face is not None
-        landmarks, frame = aligned.face.landmarks, aligned.alignment
-        ways = np.full(landmarks.shape, np.nan)
+        ways = np.full((68, 2), np.nan)
         for part, own in PARTS.items():
             if self.regions and part not in self.regions and "face" not in self.regions:
                 ways[list(own)] = 0
         for drag in (*self.also, *self.drags):
             if isinstance(drag.handle, str):
-                handle, target = (frame.to_crop(at[None]) for at in drag.resolve(landmarks))
-                ways[numbers(drag.handle)] = target - handle
+                ways[numbers(drag.handle)] = aligned.way(drag)
         return ways
 
     def masked(self, mask: Mask | None) -> "Plan":

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from drag.handles import choose, texture_weights, to_drags
+from drag.handles import LEAST, choose, texture_weights, to_drags
 from drag.landmarks import Drag, Landmarks, by_landmarks, face_axes
 from drag.limits import clamp
 from drag.names import numbers
@@ -23,7 +23,6 @@ from pipeline.subject import Aligned
 from weights.errors import InvalidInput
 
 MARGIN = 2.0  # percent of the crop that targets keep from its border
-STILL = 1e-3  # distances between the eyes; landmarks with a shorter way are free
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,9 +99,9 @@ def plan(aligned: Aligned, request: Request, *, model: ShapeModel | None = None)
     also = request.points.also if request.points else ()
     if request.like is not None or request.presets:
         moved, beside, more, open_, notes = _expressed(aligned, request, model or shape_model())
-        also = (*also, *_beside(also, beside))
+        also = (*also, *_beside([*drags, *moved, *also], beside))
         drags = [drag for drag in given if not drag.anchor]
-        drags += _beside(given, moved)
+        drags += _beside([*given, *also], moved)
         drags += [drag for drag in given if drag.anchor]
         regions, whole = regions | more, whole or open_
         if all(drag.anchor for drag in drags):
@@ -175,7 +174,7 @@ def _expressed(
     anchors = [k for k in anchors if shown[k]] if handles else []
     drags = to_drags([k for k in handles if shown[k]], shift, weights)
     drags += to_drags(anchors, np.zeros((68, 2)), weights)
-    beside = [int(k) for k in np.flatnonzero(np.hypot(*shift.T) >= STILL) if k not in handles]
+    beside = [int(k) for k in np.flatnonzero(np.hypot(*shift.T) >= LEAST) if shown[k] and k not in handles]
     return drags, to_drags(beside, shift, np.ones(68)), regions, whole, notes + cut
 
 

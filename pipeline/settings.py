@@ -28,10 +28,10 @@ class CompositeSettings:
     """How the edited crop goes back into the photo.
 
     Attributes:
-        composite: detail carries the photo's own detail along what moved; paste puts the generator's crop into
-            the photo as it is; crop gives the edited crop alone.
+        composite: detail carries the photo's own pixels along what moved; paste puts the edited crop into the photo
+            as it is; crop gives the edited crop alone.
         finish: landmarks that the drag left short of their targets are moved on by a warp, by this share of their
-            way at most; 0 for not at all.
+            way at most, and those that were to stay are brought back; 0 for neither.
         feather: width of the soft edge of what changes, in percent of the crop, 50 at most.
         match_grain: give what the generator made the photo's grain.
     """

@@ -24,11 +24,12 @@ CAPTIONS = {
     "crop": "The crop: the face in the generator's frame",
     "reconstruction": "The reconstruction: the generator's picture of the inverted code",
     "edited": "The edited crop: the generator's picture of the dragged code",
-    "difference": "Edited minus reconstruction, four times as strong, around grey",
+    "finished": "The same, landmarks that fell short of their targets moved on",
+    "difference": "That minus reconstruction, four times as strong, around grey",
     "drag": "Handles (red), targets (blue) and the way of the handles (yellow)",
 }
 
-EDITED = ("photo-after", "edited", "drag")  # of these, those that show the edit, and say so
+EDITED = ("photo-after", "edited", "finished", "drag")  # of these, those that show the edit, and say so
 
 MOVING, PAGE = "drag.webp", "index.html"
 
@@ -88,7 +89,7 @@ def write_stages(folder: Path, result: EditResult) -> Path:
 def pictures(result: EditResult) -> dict[str, NDArray[np.uint8]]:
     """Return each stage's picture, uint8, by the name of its file; photos are shown at 1024 px at most."""
     subject = result.subject
-    change = 128 + 4 * (result.edited - result.reconstruction)
+    change = 128 + 4 * (result.finished - result.reconstruction)
     return {
         "photo-before": _shown(subject.photo.to_srgb(subject.photo.pixels)),
         "photo-after": _shown(result.photo.to_srgb(result.photo.pixels)),
@@ -96,6 +97,7 @@ def pictures(result: EditResult) -> dict[str, NDArray[np.uint8]]:
         "crop": _bytes(subject.crop),
         "reconstruction": _bytes(result.reconstruction),
         "edited": _bytes(result.edited),
+        "finished": _bytes(result.finished),
         "difference": _bytes(change),
         "drag": draw_drag(result.edited, result.drag, result.drag.steps),
     }

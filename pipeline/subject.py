@@ -65,6 +65,12 @@ class Aligned:
             anchors=[drag.anchor for drag in drags],
         )
 
+    def way(self, drag: Drag) -> NDArray[np.float64]:
+        """Return how far a drag goes, (2,) in pixels of the crop."""
+        landmarks = self.face.landmarks if self.face else None
+        handle, target = self.alignment.to_crop(np.array(drag.resolve(landmarks)))
+        return np.asarray(target - handle)
+
     def _place(self) -> str:
         """Say where the crop lies in the photo, by two of its corners."""
         size = self.alignment.size
@@ -91,8 +97,7 @@ class Aligned:
             moved = landmarks.copy()
             for drag in drags:
                 if isinstance(drag.handle, str):
-                    handle, target = (self.alignment.to_crop(at[None]) for at in drag.resolve(self.face.landmarks))
-                    moved[numbers(drag.handle)] += target - handle
+                    moved[numbers(drag.handle)] += self.way(drag)
             return np.max([region_mask(landmarks, region, size, moved=moved) for region in regions], axis=0)
         if mask.shape != (photo.height, photo.width):
             got = " x ".join(str(n) for n in mask.shape[::-1])

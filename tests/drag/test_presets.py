@@ -24,6 +24,10 @@ def test_the_projects_presets_do_what_they_say():
     assert (shift("brows-up")[[19, 24], 1] < 0).all()
     assert (shift("brows-down")[[19, 24], 1] > 0).all()
     assert shift("chin-down")[8, 1] > 0
+    assert shift("eyes-closed")[41, 1] < 0 < shift("eyes-closed")[37, 1]
+    assert shift("jaw-wide")[4, 0] < 0 < shift("jaw-wide")[12, 0]
+    assert shift("jaw-narrow")[12, 0] < 0 < shift("jaw-narrow")[4, 0]
+    assert shift("nose-narrow")[35, 0] < 0 < shift("nose-narrow")[31, 0]
     assert shift("face-left")[30, 0] < 0 < shift("face-left")[0, 0]
     assert shift("face-right")[30, 0] > 0
     assert shift("face-up")[30, 1] < 0 < shift("face-down")[30, 1]

@@ -49,7 +49,9 @@ def test_edit_with_json_and_preview(cli, photo, tmp_path):
 
 
 def test_handles_that_do_not_arrive_are_written_all_the_same(cli, photo):
-    code, _, err = cli("edit", photo, "--drag", "mouth-left:-30%,-20%", *QUICK[:-1], "1", "--corrections", 0)
+    code, _, err = cli(
+        "edit", photo, "--drag", "mouth-left:-30%,-20%", *QUICK[:-1], "1", "--corrections", 0, "--finish", 0
+    )
     assert code == 6
     assert "The drag ended: steps after 1 steps" in err
     assert photo.with_name("me-edited.png").exists()

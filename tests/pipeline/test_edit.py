@@ -1,13 +1,14 @@
 """The whole pipeline on a real photo, with few steps."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from drag.editor import drag
-from drag.landmarks import parse_drag
+from drag.landmarks import Drag, parse_drag
 from drag.settings import DragSettings, LandmarkDragSettings
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.check import PATIENCE
@@ -251,6 +252,24 @@ def test_what_the_drag_left_of_the_way_is_made_by_a_warp(smile, quick, store):
         result = Pipeline(settings, store=store).edit(smile.subject, [parse_drag(text) for text in SMILE])
         shares.append(float(result.reached.mean()))
     assert shares[0] + 0.3 < shares[1] < 1.3
+
+
+def test_landmarks_that_are_moved_on_lie_in_the_crop(smile, quick, store):
+    also = (Drag(handle="49", target=(99999.0, 0.0)),)
+    planned = Plan(drags=(parse_drag(SMILE[0]),), also=also)
+    with pytest.raises(InvalidInput, match="ends outside the crop"):
+        Pipeline(quick, store=store).edit(smile.subject, planned)
+
+
+def test_a_face_that_is_seen_elsewhere_is_not_believed(smile, quick, store):
+    pipeline = Pipeline(quick, store=store)
+    here = smile.subject.face.landmarks
+    for moved, found in ((0.0, True), (0.02, True), (0.5, False)):
+        faces = iter([here, here + moved * 512])
+        pipeline.__dict__["detector"] = SimpleNamespace(
+            detect=lambda image, faces=faces: [replace(smile.subject.face, landmarks=next(faces))]
+        )
+        assert bool(pipeline._landmarks(smile.reconstruction, smile.edited)) == found
 
 
 def test_an_inversion_with_a_focus_gives_the_face_more_weight(smile, quick, store):

@@ -84,11 +84,26 @@ def test_landmarks_move_what_is_around_them():
     assert np.abs(small - flow).max() < 0.05
 
 
-def test_the_jitter_of_landmarks_is_not_made_more():
+def test_landmarks_that_only_jitter_say_nothing():
     rng = np.random.default_rng(0)
     before = rng.uniform(30, 98, (68, 2))
     assert not landmark_motion(before, before, SIZE).flow.any()
     jitter = SIZE / 1280
-    flow = landmark_motion(before, before + rng.normal(0, jitter, before.shape), SIZE).flow
-    assert np.sqrt(np.square(flow).mean()) < jitter
-    assert np.abs(flow).max() < 4 * jitter
+    seen = rng.normal(0, jitter, before.shape)
+    seen *= 0.95 * jitter / np.sqrt(np.square(seen).mean())
+    known = landmark_motion(before, before + seen, SIZE)
+    assert np.abs(known.flow).max() < 0.01 * jitter
+    assert known.doubt.min() > 0.99
+    # So what moves among them is found.
+    picture = textured(SIZE, SIZE, level=2.0).astype(np.float32)
+    wanted = bulge(SIZE, 5.0)
+    flow, _ = motion(picture, warp(picture, wanted), known=known)
+    assert np.abs(flow - wanted)[40:88, 40:88].mean() < 0.5
+
+
+def test_lids_that_part_are_not_smoothed_together():
+    before = np.array([[60.0, 60.0], [64.0, 60.0], [68.0, 60.0], [60.0, 62.0], [64.0, 62.0], [68.0, 62.0]])
+    after = before + np.array([[0.0, -1.5]] * 3 + [[0.0, 1.5]] * 3)
+    flow = landmark_motion(before, after, SIZE).flow
+    assert flow[58, 64, 1] == pytest.approx(1.5, abs=0.3)
+    assert flow[63, 64, 1] == pytest.approx(-1.5, abs=0.4)

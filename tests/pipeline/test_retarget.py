@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from drag.landmarks import Drag, parse_drag
+from drag.names import numbers
 from drag.points_file import PointsFile
 from drag.presets import own_presets
 from drag.settings import DragSettings, LandmarkDragSettings, drag_defaults
@@ -97,10 +98,28 @@ def test_an_expression_travels_and_a_pose_only_when_asked(subject):
     moving = [d for d in planned.drags if not d.anchor]
     far = {d.handle: np.hypot(*d.target) for d in moving}
     assert max(far.values()) == pytest.approx(50 * np.hypot(*found[48:].T).max(), rel=0.1)
-    assert wanted(()) == (tuple(PARTS), False)
+    assert wanted(()) == (("mouth", "eyes", "brows", "jaw"), False)
     assert wanted(("all",)) == (tuple(PARTS), True)
     assert wanted(("pose", "jaw", "mouth")) == (("mouth", "jaw"), True)
     assert plan(subject, Request(like=like, parts=("pose",))).regions == ()
+
+
+def test_what_is_no_handle_is_moved_on_with_the_others(subject):
+    like = changed(subject.face.landmarks, MODEL.expressed(np.eye(len(MODEL.shares))[0] * 2))
+    planned = plan(subject, Request(like=like, parts=("mouth",)))
+    handles = {k for drag in planned.drags for k in numbers(str(drag.handle))}
+    beside = {k for drag in planned.also for k in numbers(str(drag.handle))}
+    assert beside
+    assert not handles & beside
+    assert beside <= set(PARTS["mouth"])
+    ways = planned.ways(subject)
+    assert all(np.hypot(*ways[k]) > 0 for k in beside)
+    # What a file says of a landmark goes before what the expression would do with it.
+    own = Drag(handle=str(min(beside)), target=(0.0, 1.0), relative=True)
+    points = PointsFile(drags=(Drag(handle="chin", target=(0.0, 2.0), relative=True),), also=(own,))
+    both = plan(subject, Request(like=like, parts=("mouth",), points=points))
+    assert [drag for drag in both.also if drag.handle == own.handle] == [own]
+    assert own.handle not in {drag.handle for drag in both.drags}
 
 
 def test_points_take_the_place_of_what_else_moves_their_landmarks(subject):

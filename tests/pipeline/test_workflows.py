@@ -314,12 +314,14 @@ def test_stages(cli, photo, quickly, tmp_path):
     for picture in pictures.values():
         picture.close()
     assert sizes["photo-before.png"] == sizes["photo-after.png"] == sizes["photo-mask.png"] == (80, 64)
-    assert sizes["crop.png"] == sizes["reconstruction.png"] == sizes["edited.png"] == (32, 32)
+    assert sizes["crop.png"] == sizes["reconstruction.png"] == sizes["edited.png"] == sizes["finished.png"] == (32, 32)
     assert all(f'src="{name}"' in page for name in sizes)
     assert 'src="drag.webp"' in page
     assert "30,30:36,30" in page
     assert np.array_equal(read_photo(folder / "photo-before.png").pixels, read_photo(photo).pixels)
-    assert {name for name in sizes if read_photo(folder / name).xmp} == {"photo-after.png", "edited.png", "drag.png"}
+    assert {name for name in sizes if read_photo(folder / name).xmp} == {
+        "photo-after.png", "edited.png", "finished.png", "drag.png",
+    }  # fmt: skip
     assert read_photo(folder / "photo-mask.png").grey
     assert "holds something" in cli("edit", photo, *quickly, "-o", tmp_path / "b.jpg", "--save-stages", folder)[2]
     assert not (tmp_path / "b.jpg").exists()
