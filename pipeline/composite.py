@@ -27,6 +27,7 @@ Field = NDArray[np.float32]
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 FAINT, PLAIN = 4.0, 12.0  # of 255: changes below the first are none; a change has some above the second
 DOUBTED, BELIEVED = 3.5, 7.0  # times the generator's error on the photo: changes that no motion explains
+POOR = 6.0  # levels of 255, of that error; from there on pictures say less of a motion than landmarks do
 STAIN = 1 / 85  # of the crop's size, over which those are averaged
 LIGHT = 32  # the light's structures are larger than a crop's size by this
 SHARPER = 2.0  # the generator's finest octave is raised to this at most
@@ -210,9 +211,12 @@ def _pasted(edited: Crop) -> _Layers:
 def _carried(crop: Crop, reconstruction: Crop, edited: Crop, mask: Field, known: Known | None) -> _Layers:
     """Find what moved and what is new, and bring the generator's pictures into the photo's light."""
     size = len(crop)
+    error = max(float((_strength(_restored(crop) - reconstruction) * mask).sum() / mask.sum()), 1e-3)
+    if known:  # so far as the pictures are not to be trusted themselves
+        known = Known(known.flow, 1 - (1 - known.doubt) * min(1.0, error / POOR))
     flow, trust = motion(reconstruction, edited, known=known)
     moved = warp(reconstruction, flow)
-    new = _new(edited - moved, _restored(crop) - reconstruction, mask)
+    new = _new(edited - moved, error)
     edited = moved + new[..., None] * (edited - moved)
     trust = 1 - new * (1 - trust)
     light = np.asarray(cv2.GaussianBlur(crop - reconstruction, (0, 0), size / LIGHT), np.float32)
@@ -223,7 +227,7 @@ def _carried(crop: Crop, reconstruction: Crop, edited: Crop, mask: Field, known:
     return _Layers(reconstruction=before, edited=after, flow=flow, trust=trust)
 
 
-def _new(unexplained: Crop, error: Crop, mask: Field) -> Field:
+def _new(unexplained: Crop, error: float) -> Field:
     """Return how far changes that no motion explains are believed: (size, size) from 0 to 1.
 
     Taken away from its code, a generator draws what is not there: smears and stains, some times as strong as its
@@ -231,16 +235,16 @@ def _new(unexplained: Crop, error: Crop, mask: Field) -> Field:
 
     Args:
         unexplained: (size, size, 3), the changes.
-        error: likewise, of the reconstruction on the photo's crop.
-        mask: (size, size), where the error counts.
+        error: of the reconstruction on the photo's crop, the mean strength.
     """
-
-    def strength(difference: Crop) -> Field:
-        return np.asarray(cv2.GaussianBlur(np.abs(difference).max(axis=2), (0, 0), STAIN * len(mask)), np.float32)
-
-    usual = max(float((strength(error) * mask).sum() / mask.sum()), 1e-3)
-    rise = np.clip((strength(unexplained) / usual - DOUBTED) / (BELIEVED - DOUBTED), 0, 1)
+    rise = np.clip((_strength(unexplained) / error - DOUBTED) / (BELIEVED - DOUBTED), 0, 1)
     return np.asarray(rise * rise * (3 - 2 * rise), np.float32)
+
+
+def _strength(difference: Crop) -> Field:
+    """Return how strong a difference of crops is around each pixel, in levels of 255."""
+    sigma = STAIN * len(difference)
+    return np.asarray(cv2.GaussianBlur(np.abs(difference).max(axis=2), (0, 0), sigma), np.float32)
 
 
 def _finest(picture: Crop, mask: Field) -> float:
