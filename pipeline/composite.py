@@ -27,7 +27,7 @@ Field = NDArray[np.float32]
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 FAINT, PLAIN = 4.0, 12.0  # of 255: changes below the first are none; a change has some above the second
 DOUBTED, BELIEVED = 3.5, 7.0  # times the generator's error on the photo: changes that no motion explains
-POOR = 6.0  # levels of 255, of that error; from there on pictures say less of a motion than landmarks do
+POOR = 6.0  # levels of 255, of that error; beyond, pictures say less of a motion than landmarks do
 STAIN = 1 / 85  # of the crop's size, over which those are averaged
 LIGHT = 32  # the light's structures are larger than a crop's size by this
 SHARPER = 2.0  # the generator's finest octave is raised to this at most
@@ -94,7 +94,7 @@ def composite(
         settings: see there, but for `composite="crop"`, which puts nothing back; None for the defaults.
         allowed: (size, size) from 0 to 1, where the crop may change; None for everywhere.
         landmarks: (n, 2) of the reconstruction and of the edited crop, in their pixels, from which the motion is
-            known in part; None where there are none.
+            known in part where the reconstruction is a poor one; None where there are none.
 
     Returns:
         The patch, which `Patch.on` puts into the photo.
@@ -212,9 +212,7 @@ def _carried(crop: Crop, reconstruction: Crop, edited: Crop, mask: Field, known:
     """Find what moved and what is new, and bring the generator's pictures into the photo's light."""
     size = len(crop)
     error = max(float((_strength(_restored(crop) - reconstruction) * mask).sum() / mask.sum()), 1e-3)
-    if known:  # so far as the pictures are not to be trusted themselves
-        known = Known(known.flow, 1 - (1 - known.doubt) * min(1.0, error / POOR))
-    flow, trust = motion(reconstruction, edited, known=known)
+    flow, trust = motion(reconstruction, edited, known=known if error > POOR else None)
     moved = warp(reconstruction, flow)
     new = _new(edited - moved, error)
     edited = moved + new[..., None] * (edited - moved)

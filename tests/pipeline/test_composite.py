@@ -59,14 +59,18 @@ def test_what_is_uncovered_shows_no_ghost():
     assert ghosts.std() > 20  # what adding the difference would leave
 
 
+def erring(crop: np.ndarray, level: float) -> np.ndarray:
+    """Return what a generator that errs by `level` would add to a crop."""
+    error = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 1, crop.shape).astype(np.float32), (0, 0), 2)
+    return level * error / error.std()
+
+
 def test_a_stain_is_not_believed_and_teeth_are():
     """A generator that errs by some levels everywhere: what it adds counts where it stands out of that."""
     photo = Photo(pixels=textured(SIZE * 3, SIZE * 3))
     frame = placed(3.0, SIZE * 1.5, SIZE * 1.5)
     crop = seen(photo, frame)
-    rng = np.random.default_rng(0)
-    error = cv2.GaussianBlur(rng.normal(0, 1, crop.shape).astype(np.float32), (0, 0), 2)
-    before = crop + 8 * error / error.std()
+    before = crop + erring(crop, 8)
     flow = bulge(SIZE, 4.0)
     stain, teeth = np.zeros_like(crop), np.zeros_like(crop)
     stain[60:72, 44:56] = [-10, -20, -35]
@@ -87,6 +91,7 @@ def test_landmarks_help_where_the_search_is_lost():
     stripes = 120 + 60 * np.sin(x * np.pi / 8) + 10 * np.sin(y / 10)
     photo, frame = Photo(pixels=np.repeat(stripes[..., None], 3, axis=2).astype(np.uint8)), placed(2.0, SIZE, SIZE)
     before = seen(photo, frame)
+    before += erring(before, 6)
     flow = bulge(SIZE, 10.0)
     at = np.stack(np.mgrid[28:101:8, 28:101:8], axis=2).reshape(-1, 2)
     landmarks = (at + flow[at[:, 1], at[:, 0]]).astype(float), at.astype(float)
