@@ -24,7 +24,7 @@ from benchmarks.items import Items
 from benchmarks.pairs import CPU, Inverted, Pair, read_pairs, sources
 from drag.landmarks import Landmarks
 from pipeline.align import Alignment, center_frame
-from pipeline.check import crop_landmarks
+from pipeline.check import both_landmarks
 from pipeline.composite import LUMA, composite
 from pipeline.faces import DlibDetector
 from pipeline.photo import Photo
@@ -72,8 +72,7 @@ def _detector() -> DlibDetector:
 
 def landmarks_of(crops: tuple[Crop, Crop]) -> Seen:
     """Return the landmarks of the crops before and after, where a face is found in both."""
-    first, second = (crop_landmarks(crop, _detector()) for crop in crops)
-    return None if first is None or second is None else (first, second)
+    return both_landmarks(*crops, _detector())
 
 
 CASES = {"paste": paste, "delta": delta, "detail": ours, "detail, no landmarks": without_landmarks}

@@ -278,7 +278,7 @@ def report_presets(of: dict[str, list[dict]], strength: float) -> tuple[list[str
         "Reached: share of the way that the handles made, projected on it; direction: faces in which it is above 0.",
         "Anchors' miss: how far what should stay went in the photo, in percent of the distance between the eyes.",
         "Outside: pixels outside the region that changed in the generator's picture by more than",
-        f"{CHANGED:g} of 255; in the photo there are none.",
+        f"{CHANGED:g} of 255.",
         "Asked: half of the way in the median, the right direction in 95 % of faces, identity at most 0.45.",
         "",
         "| preset | faces | reached, generator | direction | reached, photo, median (quartiles) | direction "
@@ -303,9 +303,7 @@ def report_presets(of: dict[str, list[dict]], strength: float) -> tuple[list[str
             for where, share in (("generator", crop), ("photo", photo))
             if np.median(share) < 0.5 or (share > 0).mean() < 0.95
         ]
-        identities = " | ".join(
-            f"{np.median(_column(found, where, 'identity')):.2f}" for where in ("generator", "photo")
-        )
+        identities = " | ".join(f"{np.median(_column(found, where, 'identity')):.2f}" for where in WHERE)
         lines.append(
             f"| {name} | {len(found)} | {np.median(crop):.0%} | {(crop > 0).mean():.0%} "
             f"| {middle:.0%} ({low:.0%} to {high:.0%}) | {(photo > 0).mean():.0%} | {identities} "
@@ -350,9 +348,7 @@ def report_transfers(items: list[dict]) -> tuple[list[str], dict[str, NDArray[np
         "| --- | --- | --- | --- | --- |",
     ]
     gap = np.array([item["gap"] for item in found])
-    change = {
-        where: _column(found, where, "after") - _column(found, where, "before") for where in ("generator", "photo")
-    }
+    change = {where: _column(found, where, "after") - _column(found, where, "before") for where in WHERE}
     points = {}
     for k, (name, least) in enumerate(MEASURES.items()):
         wide = np.abs(gap[:, k]) >= least
@@ -433,9 +429,8 @@ def main() -> None:
     for first in range(0, len(names), BATCH):
         some = names[first : first + BATCH]
         subjects |= zip(some, bench.pipeline.invert_all([aligned[name] for name in some]), strict=True)
-    composite = "".join(
-        Path(str(module.__file__)).read_text() for module in (pipeline.composite, pipeline.finish, pipeline.flow)
-    )
+    modules = (pipeline.composite, pipeline.finish, pipeline.flow, pipeline.grain)
+    composite = "".join(Path(str(module.__file__)).read_text() for module in modules)
     described = f"{asdict(settings)} {bench.pipeline.dtype} {bench.pipeline.generator.sha256} {composite}"
     items = Items(arguments.items, described, until)
     items.folder.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ CLOSE = 2.0  # units u; landmarks jitter by about one
 OVERSHOOT = 1.0  # of its way, that a handle is sent past its target at most
 HELD = 0.25  # what an anchor's miss counts for beside a handle's
 PATIENCE = 2  # rounds that come no nearer before it is given up
+FARTHEST = 0.1  # of the crop's size; the median landmark goes no farther in any drag
 LOOK = 512  # px to which a crop is enlarged for the detector
 
 
@@ -148,3 +149,11 @@ def crop_landmarks(crop: Crop, detector: Detector) -> Landmarks | None:
     if not faces:
         return None
     return (max(faces, key=lambda face: face.area).landmarks + 0.5) * (len(crop) / LOOK) - 0.5
+
+
+def both_landmarks(before: Crop, after: Crop, detector: Detector) -> tuple[Landmarks, Landmarks] | None:
+    """Return the landmarks of a crop before and after a drag; None where a face is not found in both, or elsewhere."""
+    first, second = (crop_landmarks(crop, detector) for crop in (before, after))
+    if first is None or second is None:
+        return None
+    return (first, second) if np.median(np.hypot(*(second - first).T)) < FARTHEST * len(before) else None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from drag.landmarks import Landmarks
 from pipeline.align import Alignment, cut, outside
-from pipeline.flow import Known, landmark_motion, motion, warp
+from pipeline.flow import landmark_motion, motion, warp
 from pipeline.grain import measure_grain
 from pipeline.photo import EightBit, Photo, Pixels, deepen, eight_bit
 from pipeline.settings import CompositeSettings
@@ -110,8 +110,7 @@ def composite(
     if settings.composite == "paste":
         layers = _pasted(edited)
     else:
-        known = landmark_motion(*landmarks, alignment.size) if landmarks else None
-        layers = _carried(_crop(photo, alignment), reconstruction, edited, mask, known)
+        layers = _carried(_crop(photo, alignment), reconstruction, edited, mask, landmarks)
     grainy = settings.match_grain and settings.composite == "detail"
     painter = _Painter(photo, alignment, layers, mask, match_grain=grainy)
     patch = Patch.of(photo, painter.rows, painter.columns)
@@ -208,11 +207,14 @@ def _pasted(edited: Crop) -> _Layers:
     return _Layers(reconstruction=edited, edited=edited, flow=still, trust=still[..., 0])
 
 
-def _carried(crop: Crop, reconstruction: Crop, edited: Crop, mask: Field, known: Known | None) -> _Layers:
+def _carried(
+    crop: Crop, reconstruction: Crop, edited: Crop, mask: Field, landmarks: tuple[Landmarks, Landmarks] | None
+) -> _Layers:
     """Find what moved and what is new, and bring the generator's pictures into the photo's light."""
     size = len(crop)
     error = max(float((_strength(_restored(crop) - reconstruction) * mask).sum() / mask.sum()), 1e-3)
-    flow, trust = motion(reconstruction, edited, known=known if error > POOR else None)
+    known = landmark_motion(*landmarks, size) if landmarks and error > POOR else None
+    flow, trust = motion(reconstruction, edited, known=known)
     moved = warp(reconstruction, flow)
     new = _new(edited - moved, error)
     edited = moved + new[..., None] * (edited - moved)

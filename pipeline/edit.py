@@ -15,7 +15,7 @@ from torch import Tensor
 
 from drag.editor import DragResult, drag
 from drag.features import check_draggable
-from drag.landmarks import Drag, Landmarks
+from drag.landmarks import Drag
 from drag.points import Points
 from drag.regions import region_mask
 from drag.settings import DragSettings, check_settings
@@ -23,7 +23,7 @@ from inversion.inversion import Inversion, check_generator, doubt, invert
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.align import Alignment, center_frame, cut, ffhq_frame
 from pipeline.cache import InversionCache
-from pipeline.check import CLOSE, correct, crop_landmarks, reached
+from pipeline.check import CLOSE, both_landmarks, correct, reached
 from pipeline.composite import Patch, composite
 from pipeline.faces import Detector, choose_face, find_faces, make_detector
 from pipeline.finish import finish
@@ -37,8 +37,6 @@ from weights.errors import InvalidInput
 from weights.load import LoadedGenerator, load_generator
 from weights.perceptual import Lpips
 from weights.store import Store
-
-FARTHEST = 0.1  # of the crop's size; the median landmark goes no farther in any drag
 
 Progress = Callable[[str, int, int, str], bool | None]
 """Told of each step: the stage, steps made, steps at most, and a word on how it goes; False stops the stage."""
@@ -368,7 +366,7 @@ class Pipeline:
     ) -> tuple[Photo, Patch | None, Crop]:
         """Return the edited photo, its patch, and the crop of which it was made; or that crop as a photo, and none."""
         settings = self.settings.composite
-        landmarks = self._landmarks(before, after) if subject.face else None
+        landmarks = both_landmarks(before, after, self.detector) if subject.face else None
         if landmarks:
             after, moved = finish(after, *landmarks, plan.ways(subject), most=settings.finish)
             landmarks = landmarks[0], moved
@@ -378,13 +376,6 @@ class Pipeline:
         photo = subject.photo
         patch = composite(photo, subject.alignment, before, after, settings, allowed=allowed, landmarks=landmarks)
         return photo.edited(patch.on(photo.pixels)), patch, after
-
-    def _landmarks(self, before: Crop, after: Crop) -> tuple[Landmarks, Landmarks] | None:
-        """Detect the landmarks of the generator's pictures; None where a face is not found in both, or elsewhere."""
-        first, second = (crop_landmarks(picture, self.detector) for picture in (before, after))
-        if first is None or second is None:
-            return None
-        return (first, second) if np.median(np.hypot(*(second - first).T)) < FARTHEST * len(before) else None
 
     def _drag(
         self,

@@ -45,10 +45,9 @@ def finish(
     left = np.where(far > 0, np.clip(missing - most * far, 0, far), np.minimum(missing, CLOSE * unit(size)))
     on = rest * (1 - left / np.maximum(missing, 1e-9))[:, None]
     flow = landmark_motion(after[told], after[told] + on, size).flow
-    moved = after.copy()
-    moved[told] += on
-    for _ in range(INVERTED):  # of those that are free: moved + flow(moved) = after
-        at = moved[~told].astype(np.float32)
-        if len(at):
-            moved[~told] = after[~told] - cv2.remap(flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR)[0]
+    moved = after
+    for _ in range(INVERTED):  # moved + flow(moved) = after
+        at = moved.astype(np.float32)
+        moved = after - cv2.remap(flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR)[0]
+    moved[told] = after[told] + on  # where lids part, the steps come too slowly to it
     return warp(edited, flow), moved

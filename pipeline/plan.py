@@ -60,9 +60,10 @@ class Plan:
         Landmarks of parts of the face that may not change are to stay; what a mask's picture says of them is not known.
         """
         ways = np.full((68, 2), np.nan)
-        for part, own in PARTS.items():
-            if self.regions and part not in self.regions and "face" not in self.regions:
-                ways[list(own)] = 0
+        if self.regions and "face" not in self.regions:
+            for part, own in PARTS.items():
+                if part not in self.regions:
+                    ways[list(own)] = 0
         for drag in (*self.also, *self.drags):
             if isinstance(drag.handle, str):
                 ways[numbers(drag.handle)] = aligned.way(drag)

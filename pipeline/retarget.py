@@ -99,9 +99,10 @@ def plan(aligned: Aligned, request: Request, *, model: ShapeModel | None = None)
     also = request.points.also if request.points else ()
     if request.like is not None or request.presets:
         moved, beside, more, open_, notes = _expressed(aligned, request, model or shape_model())
-        also = (*also, *_beside([*drags, *moved, *also], beside))
+        own = [*given, *also]
+        also = (*also, *_beside(own, beside))
         drags = [drag for drag in given if not drag.anchor]
-        drags += _beside([*given, *also], moved)
+        drags += _beside(own, moved)
         drags += [drag for drag in given if drag.anchor]
         regions, whole = regions | more, whole or open_
         if all(drag.anchor for drag in drags):
