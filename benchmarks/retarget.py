@@ -5,9 +5,10 @@
 
 Everything is measured by dlib on two pairs of pictures at 512 px: the generator's before (its reconstruction) and
 after, and the photo's crop before and after; identity by the Euclidean distance of dlib's embeddings. What each edit
-gave is kept as a JSON file of --items, which is not measured again: a run can be made in parts, or stopped.
-docs/results/retarget.md and .png are written from all that is in the folder; empty it after a change of the code but
-for the composite (a change of that, of settings or of presets is noticed).
+gave is kept as a JSON file of --items, which is not measured again, and its drag's code beside it: a run can be made
+in parts, or stopped, and after a change of the composite no drag is made again. docs/results/retarget.md and .png are
+written from all that is in the folder; empty it after any other change of the code (one of settings or of presets is
+noticed).
 """
 
 import argparse
@@ -26,6 +27,7 @@ import pipeline.flow
 import pipeline.grain
 from benchmarks.faces import SCALE, Observer
 from benchmarks.items import Items
+from drag.editor import DragResult
 from drag.handles import choose, to_drags
 from drag.landmarks import Landmarks, face_axes, place
 from drag.presets import own_presets
@@ -109,10 +111,21 @@ class Bench:
     pipeline: Pipeline
     observer: Observer = field(default_factory=Observer)
 
-    def edit(self, subject: Subject, planned: Plan) -> Seen | None:
-        """Make an edit; None where no face is seen after it."""
-        result = self.pipeline.edit(subject, planned)
-        return self.look(result, planned)
+    def edit(self, subject: Subject, planned: Plan, kept: Path | None = None) -> Seen | None:
+        """Make an edit and measure it; None where no face is seen after it.
+
+        Args:
+            subject: what is edited.
+            planned: how.
+            kept: where the drag is kept, or will be; None for nowhere.
+        """
+        if kept and kept.exists():
+            dragged = _read_drag(kept)
+        else:
+            dragged = self.pipeline.drag(subject, planned)
+            if kept:
+                _write_drag(dragged, kept)
+        return self.look(self.pipeline.put_back(subject, planned, dragged), planned)
 
     def look(self, result: EditResult, planned: Plan) -> Seen | None:
         """Measure an edit."""
@@ -184,6 +197,26 @@ class Bench:
             )
 
 
+def _write_drag(dragged: DragResult, path: Path) -> None:
+    """Keep a drag's end."""
+    np.savez(
+        path, w=dragged.w.numpy(), row=dragged.rows[-1:].numpy(), points=dragged.path[-1:], targets=dragged.targets
+    )
+
+
+def _read_drag(path: Path) -> DragResult:
+    """Return a drag that was kept, as one without a way."""
+    with np.load(path) as kept:
+        return DragResult(
+            w=torch.from_numpy(kept["w"]),
+            reason="stopped",
+            steps=0,
+            path=kept["points"],
+            targets=kept["targets"],
+            rows=torch.from_numpy(kept["row"]),
+        )
+
+
 def _large(photo: Photo, result: EditResult) -> Crop:
     """Cut the place of an edit's crop out of a photo, at the size that the observer looks at."""
     return cut(photo.to_srgb(photo.pixels), result.subject.alignment.resized(SCALE))
@@ -207,7 +240,8 @@ def measure_sample(bench: Bench, number: int) -> dict | None:
         ("chosen handles", few, LandmarkDragSettings()),
     ):
         bench.pipeline.settings = EditSettings(drag=settings)
-        after = bench.observer.landmarks(bench.pipeline.edit(first, drags, mask=()).edited)
+        dragged = bench.pipeline.drag(first, Plan(drags=tuple(drags)))
+        after = bench.observer.landmarks(first.render(dragged.w))
         bench.pipeline.settings = own
         if after is None:
             return None
@@ -225,21 +259,21 @@ def _distance(a: Landmarks, b: Landmarks, bench: Bench) -> float:
     return float(np.hypot(*(a - b).T).mean() * SCALE / bench.pipeline.generator.size)
 
 
-def measure_preset(bench: Bench, subject: Subject, name: str, strength: float) -> dict | None:
-    """Apply a preset to a face."""
+def measure_preset(bench: Bench, subject: Subject, name: str, strength: float, kept: Path) -> dict | None:
+    """Apply a preset to a face; the drag is kept in a file."""
     try:
         planned = plan(subject, Request(presets=((own_presets()[name], strength),)))
     except InvalidInput:  # nothing that would move
         return {"preset": name, "still": True}
-    seen = bench.edit(subject, planned)
+    seen = bench.edit(subject, planned, kept)
     return None if seen is None else {"preset": name, **asdict(seen)}
 
 
-def measure_transfer(bench: Bench, subject: Subject, other: Subject) -> dict | None:
-    """Give a face the expression of another."""
+def measure_transfer(bench: Bench, subject: Subject, other: Subject, kept: Path) -> dict | None:
+    """Give a face the expression of another; the drag is kept in a file."""
     assert subject.face is not None
     assert other.face is not None
-    seen = bench.edit(subject, plan(subject, Request(like=other.face.landmarks)))
+    seen = bench.edit(subject, plan(subject, Request(like=other.face.landmarks)), kept)
     if seen is None:
         return None
     gap = measures(other.face.landmarks) - measures(subject.face.landmarks)
@@ -431,8 +465,10 @@ def main() -> None:
         subjects |= zip(some, bench.pipeline.invert_all([aligned[name] for name in some]), strict=True)
     modules = (pipeline.composite, pipeline.finish, pipeline.flow, pipeline.grain)
     composite = "".join(Path(str(module.__file__)).read_text() for module in modules)
-    described = f"{asdict(settings)} {bench.pipeline.dtype} {bench.pipeline.generator.sha256} {composite}"
-    items = Items(arguments.items, described, until)
+    told = asdict(settings)
+    composite = f"{told.pop('composite')} {composite}"
+    described = f"{told} {bench.pipeline.dtype} {bench.pipeline.generator.sha256}"
+    drags, items = Items(arguments.items, described), Items(arguments.items, f"{described} {composite}", until)
     items.folder.mkdir(parents=True, exist_ok=True)
     about = [
         "# Retargeting",
@@ -448,17 +484,17 @@ def main() -> None:
     for i in range(arguments.pairs):
         source = names[i % len(names)]
         other = names[(i + int(rng.integers(1, len(names)))) % len(names)]
-        items.measure(f"like.{source}-{other}", partial(measure_transfer, bench, subjects[source], subjects[other]))
+        name = f"like.{source}-{other}"
+        kept = drags.path(name, suffix=".npz")
+        items.measure(name, partial(measure_transfer, bench, subjects[source], subjects[other], kept))
     for number in range(arguments.samples):
         items.measure(f"sample.{number:03}", partial(measure_sample, bench, number))
     # Face by face: a run that is stopped has something of each preset.
     for face, subject in subjects.items():
-        for name in arguments.presets:
-            items.measure(
-                f"preset.{name}.{arguments.strength:g}.{face}",
-                partial(measure_preset, bench, subject, name, arguments.strength),
-                of=own_presets()[name],
-            )
+        for preset in arguments.presets:
+            name, of = f"preset.{preset}.{arguments.strength:g}.{face}", own_presets()[preset]
+            kept = drags.path(name, of=of, suffix=".npz")
+            items.measure(name, partial(measure_preset, bench, subject, preset, arguments.strength, kept), of=of)
     report(items, arguments.output, arguments.strength, about)
 
 

@@ -30,7 +30,6 @@ def correct(
     points: Points,
     drags: Sequence[Drag],
     *,
-    reconstruction: Crop,
     detector: Detector,
     go_on: Callable[[torch.Tensor, Points], DragResult],
     rounds: int,
@@ -48,7 +47,6 @@ def correct(
         dragged: the drag so far.
         points: its handles and targets in pixels of the crop.
         drags: what the user asked for, one a point; those of no landmark are left to the tracker.
-        reconstruction: the generator's picture before the drag.
         detector: of the landmarks.
         go_on: drags from a code with new handles.
         rounds: at most so many.
@@ -56,7 +54,7 @@ def correct(
     """
     size = subject.alignment.size
     named = [(i, d.handle) for i, d in enumerate(drags) if isinstance(d.handle, str)]
-    before = crop_landmarks(reconstruction, detector) if named and rounds else None
+    before = crop_landmarks(subject.reconstruction, detector) if named and rounds else None
     if before is None:
         return dragged
     held = np.array([drags[i].anchor for i, _ in named])

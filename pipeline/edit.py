@@ -189,41 +189,72 @@ class Pipeline:
             if isinstance(aligned, Subject):
                 check_generator(aligned.inversion, self.generator, name="The subject")
             plan = _planned(drags, aligned).masked(mask)
-            points = aligned.points(list(plan.drags))
+            self._drag_settings(plan)
+            plan.allowed_in(aligned)
+            aligned.points(list(plan.drags))
             if plan.also:
                 aligned.points(list(plan.also))
-            allowed = None if plan.allowed is None else aligned.mask(plan.allowed, plan.drags)
-            settings = self.settings.drag or plan.settings
-            check_settings(settings, self.generator.network.config.resolutions)
         # 2. Find the code that shows the crop.
         with _timed(seconds, "invert"):
             subject = aligned if isinstance(aligned, Subject) else self.invert(aligned, progress=progress)
-        # 3. Drag the handles to their targets; landmarks that fell short are dragged on.
+        # 3. Drag the handles to their targets.
         with _timed(seconds, "drag"):
-            before = subject.render(subject.w)
+            dragged = self.drag(subject, plan, progress=progress)
+        # 4. Put the change back into the photo, and look whether the face did what was asked.
+        result = self.put_back(subject, plan, dragged)
+        return dataclasses.replace(result, seconds=seconds | result.seconds)
 
-            def go_on(w: Tensor, points: Points) -> DragResult:
-                return self._drag(subject, w, points, allowed, settings, progress)
+    def drag(self, subject: Subject, plan: Plan, *, progress: Progress | None = None) -> DragResult:
+        """Drag a subject's handles to their targets; landmarks that fell short are dragged on.
 
-            dragged = go_on(subject.w, points)
-            if subject.face:
-                rounds = self.settings.faces.corrections
-                dragged = correct(
-                    subject,
-                    dragged,
-                    points,
-                    plan.drags,
-                    reconstruction=before,
-                    detector=self.detector,
-                    go_on=go_on,
-                    rounds=rounds,
-                    close=settings.tolerance or CLOSE,
-                )
-        # 4. Put the change back into the photo; landmarks that still fell short are moved on.
+        Raises:
+            PhotodragError: points, mask or settings that cannot be used.
+        """
+        settings = self._drag_settings(plan)
+        points, allowed = subject.points(list(plan.drags)), plan.allowed_in(subject)
+
+        def go_on(w: Tensor, points: Points) -> DragResult:
+            return drag(
+                subject.network,
+                w,
+                points,
+                spread=self.generator.spread,
+                settings=settings,
+                mask=allowed,
+                dtype=self.dtype,
+                origin=subject.w,
+                callback=progress
+                and (lambda s: progress("drag", s.index, s.total, f"{s.distances.max():.2f} px of the crop left")),
+            )
+
+        dragged = go_on(subject.w, points)
+        if not subject.face:
+            return dragged
+        return correct(
+            subject,
+            dragged,
+            points,
+            plan.drags,
+            detector=self.detector,
+            go_on=go_on,
+            rounds=self.settings.faces.corrections,
+            close=settings.tolerance or CLOSE,
+        )
+
+    def put_back(self, subject: Subject, plan: Plan, dragged: DragResult) -> EditResult:
+        """Put what a drag changed back into the photo, and look whether the face did what was asked.
+
+        Landmarks that fell short are moved on by a warp. A drag can be put back any number of times, by other settings.
+
+        Args:
+            subject: what was dragged.
+            plan: by which it was.
+            dragged: what `drag` made of them.
+        """
+        seconds: dict[str, float] = {}
         with _timed(seconds, "composite"):
-            after = subject.render(dragged.w)
-            edited, patch, finished = self._composite(subject, before, after, plan, allowed)
-        # 5. Look whether the face did what was asked.
+            before, after = subject.reconstruction, subject.render(dragged.w)
+            edited, patch, finished = self._composite(subject, before, after, plan)
         with _timed(seconds, "check"):
             shares = np.full(len(plan.drags), np.nan)
             if subject.face:
@@ -232,7 +263,7 @@ class Pipeline:
             photo=edited,
             subject=subject,
             plan=plan,
-            points=points,
+            points=subject.points(list(plan.drags)),
             drag=dragged,
             reconstruction=before,
             edited=after,
@@ -361,9 +392,12 @@ class Pipeline:
             doubt=doubt(inversion, self.generator),
         )
 
-    def _composite(
-        self, subject: Subject, before: Crop, after: Crop, plan: Plan, allowed: NDArray[np.float32] | None
-    ) -> tuple[Photo, Patch | None, Crop]:
+    def _drag_settings(self, plan: Plan) -> DragSettings:
+        settings = self.settings.drag or plan.settings
+        check_settings(settings, self.generator.network.config.resolutions)
+        return settings
+
+    def _composite(self, subject: Subject, before: Crop, after: Crop, plan: Plan) -> tuple[Photo, Patch | None, Crop]:
         """Return the edited photo, its patch, and the crop of which it was made; or that crop as a photo, and none."""
         settings = self.settings.composite
         landmarks = both_landmarks(before, after, self.detector) if subject.face else None
@@ -373,31 +407,9 @@ class Pipeline:
         if settings.composite == "crop":
             crop = Photo(pixels=np.clip(after + 0.5, 0, 255).astype(np.uint8), format=subject.photo.format)
             return crop.edited(crop.pixels), None, after
-        photo = subject.photo
+        photo, allowed = subject.photo, plan.allowed_in(subject)
         patch = composite(photo, subject.alignment, before, after, settings, allowed=allowed, landmarks=landmarks)
         return photo.edited(patch.on(photo.pixels)), patch, after
-
-    def _drag(
-        self,
-        subject: Subject,
-        w: Tensor,
-        points: Points,
-        mask: NDArray[np.float32] | None,
-        settings: DragSettings,
-        progress: Progress | None,
-    ) -> DragResult:
-        return drag(
-            subject.network,
-            w,
-            points,
-            spread=self.generator.spread,
-            settings=settings,
-            mask=mask,
-            dtype=self.dtype,
-            origin=subject.w,
-            callback=progress
-            and (lambda s: progress("drag", s.index, s.total, f"{s.distances.max():.2f} px of the crop left")),
-        )
 
 
 def _planned(drags: Sequence[Drag] | Plan | Planner, aligned: Aligned) -> Plan:

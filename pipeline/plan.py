@@ -54,6 +54,14 @@ class Plan:
         """What may change; None for the whole picture."""
         return self.regions or None if self.mask is None else self.mask
 
+    def allowed_in(self, aligned: Aligned) -> NDArray[np.float32] | None:
+        """Return what may change of the crop, (size, size) from 0 to 1; None for all of it.
+
+        Raises:
+            InvalidInput: see `Aligned.mask`.
+        """
+        return None if self.allowed is None else aligned.mask(self.allowed, self.drags)
+
     def ways(self, aligned: Aligned) -> NDArray[np.float64]:
         """Return how far each landmark is to go, (68, 2) in pixels of the crop; NaN for those that are free.
 

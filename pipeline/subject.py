@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -130,6 +131,11 @@ class Subject(Aligned):
     def w(self) -> Tensor:
         """(1, num_ws, w_dim), the code of the crop, on the network's device."""
         return self.inversion.w.to(self.network.device)
+
+    @cached_property
+    def reconstruction(self) -> Crop:
+        """(size, size, 3) float32, the network's picture of the crop, from 0 to 255."""
+        return self.render(self.w)
 
     @torch.no_grad()
     def render(self, w: Tensor) -> Crop:

@@ -38,6 +38,7 @@ class Loop:
         self.gain, self.slip = gain, slip
         self.asked = []
         self.subject = SimpleNamespace(alignment=SimpleNamespace(size=SIZE), w=torch.zeros(1, 1, 2), render=self.render)
+        self.subject.reconstruction = self.render(self.subject.w)
 
     def render(self, w):
         crop = np.full((SIZE, SIZE, 3), 100, np.float32)
@@ -65,7 +66,6 @@ class Loop:
             self.go_on(self.subject.w, points),
             points,
             drags,
-            reconstruction=self.render(self.subject.w),
             detector=Seen(),
             go_on=self.go_on,
             rounds=rounds,
