@@ -22,11 +22,11 @@ import pipeline.flow
 import pipeline.grain
 from benchmarks.items import Items
 from benchmarks.pairs import CPU, Inverted, Pair, read_pairs, sources
-from drag.landmarks import Landmarks
-from pipeline.align import Alignment, center_frame
-from pipeline.check import both_landmarks
+from pipeline.align import Alignment, center_frame, cut
+from pipeline.check import both_landmarks, crop_landmarks
 from pipeline.composite import LUMA, composite
 from pipeline.faces import DlibDetector
+from pipeline.flow import FaceMotion
 from pipeline.photo import Photo
 from pipeline.tensors import Crop, to_tensor
 from weights import perceptual
@@ -35,7 +35,7 @@ from weights.perceptual import Lpips
 from weights.store import Store
 
 Picture = NDArray[np.float32]
-Seen = tuple[Landmarks, Landmarks] | None
+Seen = FaceMotion | None
 LPIPS_SIZE = 512
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
@@ -57,7 +57,7 @@ def delta(photo: Photo, frame: Alignment, before: Crop, after: Crop, seen: Seen)
 
 def ours(photo: Photo, frame: Alignment, before: Crop, after: Crop, seen: Seen) -> Picture:
     """The project's composite."""
-    return composite(photo, frame, before, after, landmarks=seen).on(photo.pixels).astype(np.float32)
+    return composite(photo, frame, before, after, face=seen).on(photo.pixels).astype(np.float32)
 
 
 def without_landmarks(photo: Photo, frame: Alignment, before: Crop, after: Crop, seen: Seen) -> Picture:
@@ -70,9 +70,10 @@ def _detector() -> DlibDetector:
     return DlibDetector(Store())
 
 
-def landmarks_of(crops: tuple[Crop, Crop]) -> Seen:
-    """Return the landmarks of the crops before and after, where a face is found in both."""
-    return both_landmarks(*crops, _detector())
+def seen_in(crop: Crop, before: Crop, after: Crop) -> Seen:
+    """Return the landmarks of a photo's crop and of the generator's two, where a face is found in all."""
+    own, drawn = crop_landmarks(crop, _detector()), both_landmarks(before, after, _detector())
+    return None if own is None or drawn is None else FaceMotion.of(*drawn, own)
 
 
 CASES = {"paste": paste, "delta": delta, "detail": ours, "detail, no landmarks": without_landmarks}
@@ -150,7 +151,7 @@ def measured(
     photo = Photo(pixels=pair.before)
     frame = center_frame(photo.width, photo.height, size)
     before, after = source()
-    seen = landmarks_of((before, after))
+    seen = seen_in(cut(photo.pixels, frame), before, after)
     numbers, made = {}, {}
     for name, case in CASES.items():
         start = time.perf_counter()

@@ -3,16 +3,21 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from drag.shape import FARTHEST, Pose, Shape, ShapeModel, Shift
+from drag.landmarks import Landmarks, face_axes
+from drag.shape import FARTHEST, Pose, Shape, ShapeModel, Shift, to_shape
 
+SWEEPS = 3
 LID = 0.005  # distances between the eyes that stay between closed eyelids, or between the lips
 BROW = 0.06  # least height of a brow above the eyelid under it
+LIP = 0.5  # of its thickness that a lip keeps
 FAR = 0.6  # farthest way of a landmark
 
 _LIPS = ((61, 67), (62, 66), (63, 65))  # inner, upper and lower
 _OUTER_LIPS = ((50, 58), (51, 57), (52, 56))
 _LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))
 _BROWS = ((19, 37), (20, 38), (23, 43), (24, 44))  # brow, eyelid
+_LIP_EDGES = ((50, 61), (51, 62), (52, 63), (67, 58), (66, 57), (65, 56))  # of each lip, from above
+_CORNERS = ((48, 60), (64, 54))  # of the mouth, outer and inner, from the left
 _SIDES = ((48, 54, "the corners of the mouth"), (31, 35, "the wings of the nose"), (21, 22, "the brows"))
 
 
@@ -51,18 +56,45 @@ def clamp(shape: Shape, shift: Shift, model: ShapeModel) -> tuple[Shift, list[st
     return there - shape, told
 
 
+def in_order(before: Landmarks, after: Landmarks) -> Landmarks:
+    """Return where landmarks (68, 2) of a face go, held back where lips or eyelids would change places or vanish.
+
+    Args:
+        before: in pixels, where they are.
+        after: likewise, where they were to go.
+    """
+    axes = face_axes(before)
+    shape, there = to_shape(before), (after - before) @ np.linalg.inv(axes)
+    there += shape
+    for _ in range(SWEEPS):  # parting one pair may bring another together
+        _part(shape, there, _LIP_EDGES, np.inf, kept=LIP)
+        _part(shape, there, _CORNERS, np.inf, axis=0, kept=LIP)
+        _part(shape, there, (*_LIPS, *_LIDS), LID)
+    return before + (there - shape) @ axes
+
+
 def _farthest(pose: Pose) -> NDArray[np.bool_]:
     """Tell whether yaw and pitch are the farthest that a shape shows."""
     return np.abs([pose.yaw, pose.pitch]) >= FARTHEST - 1e-6
 
 
 def _part(
-    shape: Shape, there: Shape, pairs: tuple[tuple[int, int], ...], gap: float, *, axis: int = 1, share: float = 0.5
+    shape: Shape,
+    there: Shape,
+    pairs: tuple[tuple[int, int], ...],
+    gap: float,
+    *,
+    axis: int = 1,
+    share: float = 0.5,
+    kept: float = 1.0,
 ) -> bool:
-    """Part pairs that come nearer than `gap`, in place, the first by this share; tell whether there were any."""
+    """Part pairs that come nearer than `gap`, in place, the first by this share; tell whether there were any.
+
+    Those that are nearer already, by as much as a share of it is `kept`.
+    """
     found = False
     for first, second in pairs:
-        least = min(gap, float(shape[second, axis] - shape[first, axis]))
+        least = min(gap, kept * float(shape[second, axis] - shape[first, axis]))
         lack = least - float(there[second, axis] - there[first, axis])
         if lack > 1e-9:
             there[first, axis] -= share * lack

@@ -10,6 +10,7 @@ The numbers in expression.npz are landmark statistics of synthetic faces, made b
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,10 @@ PARTS: dict[Region, tuple[int, ...]] = {
 }
 """The landmarks of each part of the face; together they are all."""
 
+_OUTLINES = (
+    range(17), range(17, 22), range(22, 27), range(27, 31), range(31, 36), (*range(36, 42), 36), (*range(42, 48), 42),
+    (*range(48, 60), 48), (*range(60, 68), 60),
+)  # fmt: skip
 # Landmarks that no expression moves: the eyes' corners, the nose's bridge, tip and base.
 RIGID = (36, 39, 42, 45, *range(27, 36))
 _LIPS, _LID_LEFT, _LID_RIGHT = ((61, 62, 63), (65, 66, 67)), ((37, 38), (40, 41)), ((43, 44), (46, 47))
@@ -51,6 +56,18 @@ _ACROSS = (
 def mirrored(shape: Shape) -> Shape:
     """Return shapes (..., 68, 2) as seen in a mirror."""
     return (shape * [-1, 1])[..., _ACROSS, :]
+
+
+def outlined(landmarks: Landmarks, *, pieces: int = 3) -> Landmarks:
+    """Return landmarks (68, 2) and places between neighbours on the outlines of the face's parts: (n, 2).
+
+    Args:
+        landmarks: NaN where one is not known; nor are then the places beside it.
+        pieces: into which each way between two neighbours is cut.
+    """
+    first, second = np.array([pair for line in _OUTLINES for pair in pairwise(line)]).T
+    between = [landmarks[first] + (landmarks[second] - landmarks[first]) * (k / pieces) for k in range(1, pieces)]
+    return np.concatenate([landmarks, *between])
 
 
 def to_shape(landmarks: Landmarks) -> Shape:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from drag.editor import DragResult
 from drag.landmarks import Drag, Landmarks, place
 from drag.points import Points, unit
-from pipeline.faces import Detector, Face
+from pipeline.faces import Detector
 from pipeline.photo import Photo
 from pipeline.subject import Aligned, Subject
 from pipeline.tensors import Crop
@@ -89,55 +89,55 @@ def correct(
     return replace(best, targets=points.targets)
 
 
-def reached(
-    aligned: Aligned, edited: Photo, drags: Sequence[Drag], *, detector: Detector, crop: bool = False
-) -> NDArray[np.float64]:
-    """Return the share of its way that each dragged landmark made, detected again on the edited photo.
-
-    1 is all of it, 0 none, less than 0 the wrong direction; NaN for handles that are no landmarks, for anchors,
-    and where no face is found again.
+def look_again(aligned: Aligned, edited: Photo, *, detector: Detector, crop: bool = False) -> Landmarks | None:
+    """Return the landmarks (68, 2) of the face in an edited photo, in pixels of the photo; None where none is found.
 
     Args:
         aligned: the photo before.
         edited: after.
-        drags: what the user asked for.
         detector: of the landmarks.
         crop: `edited` is the edited crop alone.
     """
-    shares = np.full(len(drags), np.nan)
-    face = aligned.face
-    if face is None or not any(isinstance(d.handle, str) for d in drags):
-        return shares
+    if aligned.face is None:
+        return None
+    frame, photo = aligned.alignment, aligned.photo
     if crop:
         seen = crop_landmarks(edited.pixels.astype(np.float32), detector)
-        after = None if seen is None else aligned.alignment.to_photo(seen)
-    else:
-        after = _landmarks_again(aligned, edited, face, detector)
-    if after is None:
-        return shares
-    for i, d in enumerate(drags):
-        if isinstance(d.handle, str):
-            handle, target = d.resolve(face.landmarks)
-            way = target - handle
-            if not way.any():  # an anchor
-                continue
-            shares[i] = (place(after, d.handle) - handle) @ way / (way @ way)
-    return shares
-
-
-def _landmarks_again(aligned: Aligned, edited: Photo, face: Face, detector: Detector) -> Landmarks | None:
-    """Detect the face again, and return its landmarks in pixels of the photo before."""
-    frame, photo = aligned.alignment, aligned.photo
+        return None if seen is None else frame.to_photo(seen)
     # The crop and half as much again around it is where the face still is.
     rows, columns = frame.region(photo.width, photo.height, margin=frame.scale * frame.size / 2)
     offset = np.array([columns.start, rows.start])
     faces = detector.detect(edited.to_srgb(np.ascontiguousarray(edited.pixels[rows, columns])))
     if not faces:
         return None
-    middle = face.landmarks.mean(axis=0)
+    middle = aligned.face.landmarks.mean(axis=0)
     return min(
         (f.landmarks + offset for f in faces), key=lambda points: float(np.hypot(*(points.mean(axis=0) - middle)))
     )
+
+
+def reached(aligned: Aligned, seen: Landmarks | None, drags: Sequence[Drag]) -> NDArray[np.float64]:
+    """Return the share of its way that each dragged landmark made.
+
+    1 is all of it, 0 none, less than 0 the wrong direction; NaN for handles that are no landmarks, for anchors,
+    and where no face is found again.
+
+    Args:
+        aligned: the photo before.
+        seen: what `look_again` found of the edited one.
+        drags: what the user asked for.
+    """
+    shares = np.full(len(drags), np.nan)
+    if aligned.face is None or seen is None:
+        return shares
+    for i, d in enumerate(drags):
+        if isinstance(d.handle, str):
+            handle, target = d.resolve(aligned.face.landmarks)
+            way = target - handle
+            if not way.any():  # an anchor
+                continue
+            shares[i] = (place(seen, d.handle) - handle) @ way / (way @ way)
+    return shares
 
 
 def crop_landmarks(crop: Crop, detector: Detector) -> Landmarks | None:

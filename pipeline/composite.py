@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drag.landmarks import Landmarks
+from drag.shape import outlined
 from pipeline.align import Alignment, cut, outside
-from pipeline.flow import landmark_motion, motion, warp
+from pipeline.flow import FaceMotion, landmark_motion, motion, warp
 from pipeline.grain import measure_grain
 from pipeline.photo import EightBit, Photo, Pixels, deepen, eight_bit
 from pipeline.settings import CompositeSettings
@@ -80,7 +80,7 @@ def composite(
     settings: CompositeSettings | None = None,
     *,
     allowed: Field | None = None,
-    landmarks: tuple[Landmarks, Landmarks] | None = None,
+    face: FaceMotion | None = None,
 ) -> Patch:
     """Make the part of a photo that an edit changes.
 
@@ -93,8 +93,8 @@ def composite(
         edited: likewise, after it.
         settings: see there, but for `composite="crop"`, which puts nothing back; None for the defaults.
         allowed: (size, size) from 0 to 1, where the crop may change; None for everywhere.
-        landmarks: (n, 2) of the reconstruction and of the edited crop, in their pixels, from which the motion is
-            known in part where the reconstruction is a poor one; None where there are none.
+        face: landmarks, from which the motion is known in part where the reconstruction is a poor one; None where
+            there are none.
 
     Returns:
         The patch, which `Patch.on` puts into the photo.
@@ -110,7 +110,7 @@ def composite(
     if settings.composite == "paste":
         layers = _pasted(edited)
     else:
-        layers = _carried(_crop(photo, alignment), reconstruction, edited, mask, landmarks)
+        layers = _carried(_crop(photo, alignment), reconstruction, edited, mask, face)
     grainy = settings.match_grain and settings.composite == "detail"
     painter = _Painter(photo, alignment, layers, mask, match_grain=grainy)
     patch = Patch.of(photo, painter.rows, painter.columns)
@@ -207,17 +207,19 @@ def _pasted(edited: Crop) -> _Layers:
     return _Layers(reconstruction=edited, edited=edited, flow=still, trust=still[..., 0])
 
 
-def _carried(
-    crop: Crop, reconstruction: Crop, edited: Crop, mask: Field, landmarks: tuple[Landmarks, Landmarks] | None
-) -> _Layers:
+def _carried(crop: Crop, reconstruction: Crop, edited: Crop, mask: Field, face: FaceMotion | None) -> _Layers:
     """Find what moved and what is new, and bring the generator's pictures into the photo's light."""
     size = len(crop)
     error = max(float((_strength(_restored(crop) - reconstruction) * mask).sum() / mask.sum()), 1e-3)
-    known = landmark_motion(*landmarks, size) if landmarks and error > POOR else None
+    known = None
+    if face and error > POOR:
+        known, own = (landmark_motion(outlined(a), outlined(b), size) for a, b in (face.drawn, face.photo))
     flow, trust = motion(reconstruction, edited, known=known)
-    moved = warp(reconstruction, flow)
-    new = _new(edited - moved, error)
-    edited = moved + new[..., None] * (edited - moved)
+    unexplained = edited - warp(reconstruction, flow)
+    if known:  # a lip of the photo is not quite where the generator drew it
+        flow += own.flow - known.flow
+    new = _new(unexplained, error)
+    edited = warp(reconstruction, flow) + new[..., None] * unexplained
     trust = 1 - new * (1 - trust)
     light = np.asarray(cv2.GaussianBlur(crop - reconstruction, (0, 0), size / LIGHT), np.float32)
     before, after = reconstruction + light, edited + warp(light, flow)

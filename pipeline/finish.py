@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drag.landmarks import Landmarks
+from drag.limits import in_order
 from drag.points import unit
+from drag.shape import outlined
 from pipeline.check import CLOSE
 from pipeline.flow import landmark_motion, warp
 from pipeline.tensors import Crop
 
+BEYOND = 0.5  # of its way, that a landmark is sent past its target at most, where the photo shows less than was made
 INVERTED = 8  # steps of the fixed point that inverts the warp
 
 
@@ -43,11 +46,38 @@ def finish(
     # How much of what is missing stays so: what is more than `most` of a way, but no more than the whole of it, or
     # what may be jitter of one that was to stay.
     left = np.where(far > 0, np.clip(missing - most * far, 0, far), np.minimum(missing, CLOSE * unit(size)))
-    on = rest * (1 - left / np.maximum(missing, 1e-9))[:, None]
-    flow = landmark_motion(after[told], after[told] + on, size).flow
+    aim = after.copy()
+    aim[told] += rest * (1 - left / np.maximum(missing, 1e-9))[:, None]
+    aim = in_order(before, aim)
+    aim[~told] = np.nan
+    flow = landmark_motion(outlined(after), outlined(aim), size).flow
     moved = after
     for _ in range(INVERTED):  # moved + flow(moved) = after
         at = moved.astype(np.float32)
         moved = after - cv2.remap(flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR)[0]
-    moved[told] = after[told] + on  # where lids part, the steps come too slowly to it
+    moved[told] = aim[told]  # where lids part, the steps come too slowly to it
     return warp(edited, flow), moved
+
+
+def lacking(ways: NDArray[np.float64], went: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what landmarks that were to go somewhere still lack of their ways: (68, 2) in pixels.
+
+    Args:
+        ways: (68, 2), how far each was to go; NaN for those that are free.
+        went: (68, 2), how far it went.
+    """
+    return np.where(_far(ways)[:, None] > 0, ways - went, 0)
+
+
+def beyond(ways: NDArray[np.float64], lack: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far past its target each landmark is sent for what it lacked, (68, 2): by BEYOND of its way at most.
+
+    Args:
+        ways: as in `lacking`.
+        lack: what that returned.
+    """
+    return lack * np.minimum(1, BEYOND * _far(ways) / np.maximum(np.hypot(*lack.T), 1e-9))[:, None]
+
+
+def _far(ways: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.nan_to_num(np.hypot(*ways.T))

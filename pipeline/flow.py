@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drag.landmarks import Landmarks
+from drag.limits import in_order
 from pipeline.tensors import Crop
 
 Field = NDArray[np.float32]
@@ -23,9 +24,27 @@ LEAST = 1e-4  # that any pixel counts
 CONTRAST = 60.0  # levels of 255; pictures that differ by it show different things
 # Of landmarks: how far around one its motion is that of the face, and that of its part, of the crop's size; how much a
 # detector jitters, likewise, and how much of it is smoothed away: all would also smooth away how lids and lips part.
-AROUND = (1 / 5, 1 / 20)
+FACE, PART = 1 / 5, 1 / 10
 JITTER, SMOOTHED = 1 / 1280, 1 / 3840
 COARSE = 128  # px on which that is computed
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FaceMotion:
+    """Landmarks before and after an edit, each (68, 2) in pixels of the crop.
+
+    Attributes:
+        drawn: in the generator's pictures.
+        photo: in the photo's crop, where they are, and where they are to be.
+    """
+
+    drawn: tuple[Landmarks, Landmarks]
+    photo: tuple[Landmarks, Landmarks]
+
+    @classmethod
+    def of(cls, before: Landmarks, after: Landmarks, photo: Landmarks) -> "FaceMotion":
+        """Let a photo's landmarks go as far as those that the generator drew, lips and eyelids in order."""
+        return cls(drawn=(before, after), photo=(photo, in_order(photo, photo + after - before)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +129,7 @@ def landmark_motion(before: Landmarks, after: Landmarks, size: int) -> Known:
     """Spread the motion of landmarks over a crop, nothing far from them: Gaussian process regression.
 
     Args:
-        before: (n, 2), in pixels of the crop.
+        before: (n, 2), in pixels of the crop; NaN where one is not known.
         after: likewise.
         size: of the crop.
 
@@ -119,14 +138,17 @@ def landmark_motion(before: Landmarks, after: Landmarks, size: int) -> Known:
         any landmark.
 
     Source: Rasmussen and Williams, Gaussian processes for machine learning, 2006, equations 2.25 and 2.26; the
-    covariance is the mean of two squared exponentials, its scale that of the ways themselves, so that landmarks which
-    only jitter say nothing.
+    covariance is the mean of a squared exponential and an exponential, its scale that of the ways themselves, so that
+    landmarks which only jitter say nothing. The exponential's paths have kinks: lips that met, and come from either
+    side, say nothing of what is beyond them. A smooth covariance goes on in their direction, and draws a second mouth.
     """
 
     def covariance(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
-        near = np.square(p[:, None] - q).sum(axis=2) / size**2
-        return np.asarray(np.mean([np.exp(-near / (2 * reach**2)) for reach in AROUND], axis=0))
+        near = np.hypot(*np.moveaxis(p[:, None] - q, 2, 0)) / size
+        return np.asarray(np.exp(-np.square(near / FACE) / 2) + np.exp(-near / PART)) / 2
 
+    known = np.isfinite(before + after).all(axis=1)
+    before, after = before[known], after[known]
     ways = before - after
     variance = float(np.square(ways).mean()) - (JITTER * size) ** 2  # without jitter's own
     noise = (SMOOTHED * size) ** 2 / max(variance, 1e-12)
@@ -138,7 +160,9 @@ def landmark_motion(before: Landmarks, after: Landmarks, size: int) -> Known:
         near = covariance(np.stack([at, np.full(coarse, y)], axis=1), after)
         flow[i] = near @ inverse @ ways
         doubt[i] = 1 - ((near @ inverse) * near).sum(axis=1)
-    return Known(_resize(flow, size), np.clip(_resize(doubt, size), 0, 1))
+    least, most = np.minimum(ways.min(axis=0), 0), np.maximum(ways.max(axis=0), 0)
+    flow = np.clip(_resize(flow, size), least, most).astype(np.float32)  # nothing goes farther than landmarks do
+    return Known(flow, np.clip(_resize(doubt, size), 0, 1))
 
 
 def warp(picture: Field, flow: Field) -> Field:

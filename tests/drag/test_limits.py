@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from drag.limits import BROW, FAR, LID, clamp
+from drag.limits import BROW, FAR, LID, LIP, clamp, in_order
 from drag.shape import Pose, shape_model
 
 MODEL = shape_model()
@@ -66,3 +66,26 @@ def test_the_farthest_pose_is_told_where_it_is_the_shifts_doing(before, told):
     shape = FACE + MODEL.turned(Pose(yaw=before, pitch=0))
     _, sentences = clamp(shape, MODEL.turned(Pose(yaw=0.3, pitch=0)), MODEL)
     assert any("The head is turned by 35 degrees" in sentence for sentence in sentences) is told
+
+
+@pytest.mark.parametrize("scale", [40.0, 300.0])
+def test_lips_and_lids_keep_their_order_wherever_they_are_sent(scale):
+    turn = np.array([[np.cos(0.2), np.sin(0.2)], [-np.sin(0.2), np.cos(0.2)]]) * scale
+    before = FACE @ turn + 90
+    assert in_order(before, before) == pytest.approx(before)
+    sent = moved(p61=(0, 0.1), p62=(0, 0.1), p63=(0, 0.1), p65=(0, -0.1), p66=(0, -0.1), p67=(0, -0.1), p37=(0, 0.3))
+    found = (in_order(before, before + sent @ turn) - 90) @ np.linalg.inv(turn)
+    y = found[:, 1]
+    for upper, lower in ((61, 67), (62, 66), (63, 65), (37, 41)):
+        assert y[lower] - y[upper] == pytest.approx(LID, abs=1e-6)
+    for upper, lower in ((51, 62), (66, 57)):
+        assert y[lower] - y[upper] >= LIP * (FACE[lower, 1] - FACE[upper, 1]) - LID
+    still = [k for k in range(68) if k not in (*range(48, 68), 37, 41)]
+    assert found[still] == pytest.approx(FACE[still])
+
+
+def test_a_lip_keeps_half_of_its_thickness():
+    sent = FACE + moved(p50=(0, 0.2), p51=(0, 0.2), p52=(0, 0.2))
+    found = in_order(FACE, sent)
+    assert found[62, 1] - found[51, 1] == pytest.approx(LIP * (FACE[62, 1] - FACE[51, 1]), abs=2e-2)
+    assert found[66, 1] - found[62, 1] >= LID - 1e-9

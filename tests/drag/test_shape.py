@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from drag.landmarks import face_axes
-from drag.shape import FARTHEST, PARTS, Pose, mirrored, shape_model, to_shape
+from drag.shape import FARTHEST, PARTS, Pose, mirrored, outlined, shape_model, to_shape
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,19 @@ def test_the_mean_face_is_a_face(model):
     assert model.depth[30] > 0.4
     assert model.depth[[0, 16]] == pytest.approx(-0.8, abs=0.25)
     assert sorted(k for part in PARTS.values() for k in part) == list(range(68))
+
+
+def test_outlines_have_places_between_neighbours(model):
+    places = outlined(model.mean, pieces=4)
+    assert places[:68] == pytest.approx(model.mean)
+    assert len(places) == 68 + 3 * (16 + 4 + 4 + 3 + 4 + 6 + 6 + 12 + 8)
+    middles = [(model.mean[a] + model.mean[b]) / 2 for a, b in ((8, 9), (67, 60), (41, 36))]
+    assert all(np.abs(places - middle).sum(axis=1).min() < 1e-9 for middle in middles)
+    for apart in ((16, 17), (59, 60), (35, 36)):  # of two parts
+        assert np.abs(places - model.mean[list(apart)].mean(axis=0)).sum(axis=1).min() > 1e-3
+    unknown = model.mean.copy()
+    unknown[57] = np.nan
+    assert np.isnan(outlined(unknown, pieces=4)).any(axis=1).sum() == 1 + 2 * 3
 
 
 @pytest.mark.parametrize("pose", [Pose(yaw=0.3, pitch=0.0), Pose(yaw=-0.2, pitch=0.15), Pose(yaw=0.0, pitch=-0.3)])

@@ -10,7 +10,7 @@ from drag.editor import DragResult
 from drag.landmarks import Drag
 from drag.points import Points
 from pipeline.align import Alignment
-from pipeline.check import OVERSHOOT, PATIENCE, correct, reached
+from pipeline.check import OVERSHOOT, PATIENCE, correct, look_again, reached
 from pipeline.faces import Face
 from pipeline.photo import Photo
 from pipeline.subject import Aligned
@@ -127,5 +127,6 @@ def test_a_crop_alone_is_looked_at_as_one_though_it_is_as_large_as_the_photo():
     edited[..., 0] += 60  # the nose goes 6 px of the crop, 3 of the photo
     x, y = face.landmarks[NOSE]
     drags = [Drag(handle="nose-tip", target=(x + 4, y))]
-    shares = reached(aligned, Photo(pixels=edited), drags, detector=Seen(), crop=True)
+    seen = look_again(aligned, Photo(pixels=edited), detector=Seen(), crop=True)
+    shares = reached(aligned, seen, drags)
     assert shares == pytest.approx([0.75])

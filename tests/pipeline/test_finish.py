@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from drag.landmarks import Drag
+from drag.shape import shape_model
 from pipeline.faces import Face
-from pipeline.finish import finish
+from pipeline.finish import BEYOND, beyond, finish, lacking
 from pipeline.photo import Photo
 from pipeline.plan import Plan
 from pipeline.subject import Aligned
@@ -84,6 +85,29 @@ def test_no_landmark_ends_farther_from_its_target_than_it_began(seen):
     after[20] += seen  # by a detector that was mistaken
     _, moved = finish(dots(before), before, after, asked({20: (4, 0)}), most=0.7)
     assert np.hypot(*(moved[20] - before[20] - [4, 0])) < 4.3
+
+
+def test_lips_that_would_cross_meet():
+    before = (shape_model().mean * 30 + [64, 50]).astype(np.float64)
+    ways = dict.fromkeys((61, 62, 63), (0, 8)) | dict.fromkeys((65, 66, 67), (0, -8))
+    picture, moved = finish(textured(SIZE, SIZE).astype(np.float32), before, before, asked(ways), most=1.0)
+    for upper, lower in ((61, 67), (62, 66), (63, 65)):
+        assert -1e-6 < moved[lower, 1] - moved[upper, 1] < 0.5
+    assert np.isfinite(picture).all()
+
+
+def test_what_is_lacking_sends_a_landmark_past_its_target_by_half_of_its_way_at_most():
+    ways = asked({20: (6, 0), 21: (0, 4), 36: (0, 0)})
+    went = np.full((68, 2), 5.0)
+    went[20], went[21] = (4, 0), (0, -8)
+    lack = lacking(ways, went)
+    assert lack[20] == pytest.approx([2, 0])
+    assert lack[21] == pytest.approx([0, 12])
+    assert not np.delete(lack, [20, 21], axis=0).any()  # neither of what was to stay nor of what is free
+    sent = beyond(ways, lack)
+    assert sent[20] == pytest.approx([2, 0])
+    assert sent[21] == pytest.approx([0, 4 * BEYOND])
+    assert not np.delete(sent, [20, 21], axis=0).any()
 
 
 def test_nothing_is_moved_of_which_nothing_is_said():

@@ -101,6 +101,35 @@ def test_landmarks_that_only_jitter_say_nothing():
     assert np.abs(flow - wanted)[40:88, 40:88].mean() < 0.5
 
 
+def test_lips_that_meet_say_nothing_of_the_chin():
+    """An open mouth closed: above its line the flow comes from above, below from below, and nowhere from farther."""
+    x = np.linspace(52, 76, 19)
+    edges = ((57.0, 61.0), (60.0, 63.9), (68.0, 64.1), (72.0, 67.0))  # of the lips, before and after
+    jaw = np.stack([np.linspace(30, 98, 9), 88 + 12 * np.cos(np.linspace(-1.2, 1.2, 9))], axis=1)
+    before, after = (
+        np.concatenate([*(np.stack([x, np.full_like(x, edge[when])], axis=1) for edge in edges), jaw])
+        for when in (0, 1)
+    )
+    flow = landmark_motion(before, after, SIZE).flow[..., 1]
+    farthest = np.abs(before - after).max()
+    assert np.abs(flow).max() <= farthest + 1e-4
+    assert (flow[:63, 64] < 0.1).all()
+    assert (flow[66:86, 64] > -0.1).all()
+    assert flow[62, 64] < -3
+    assert flow[66, 64] > 3
+    assert np.abs(flow[96:, 64]).max() < 0.35 * farthest
+
+
+def test_unknown_landmarks_are_left_out():
+    before = np.random.default_rng(0).uniform(40, 88, (10, 2))
+    after = before + np.array([3.0, 0.0])
+    wanted = landmark_motion(before[:8], after[:8], SIZE)
+    after[8:] = np.nan
+    found = landmark_motion(before, after, SIZE)
+    assert np.array_equal(found.flow, wanted.flow)
+    assert np.array_equal(found.doubt, wanted.doubt)
+
+
 def test_lids_that_part_are_not_smoothed_together():
     before = np.array([[60.0, 60.0], [64.0, 60.0], [68.0, 60.0], [60.0, 62.0], [64.0, 62.0], [68.0, 62.0]])
     after = before + np.array([[0.0, -1.5]] * 3 + [[0.0, 1.5]] * 3)
