@@ -2,6 +2,7 @@
 
     python -m benchmarks.retarget --faces ../shared/faces/aligned [--every 2] [--limit 20] [--pairs 20]
         [--samples 10] [--presets smile tilt] [--items FOLDER] [--cache FOLDER] [--minutes 20] [--threads 2]
+        [--sheet docs/images/like.jpg --sheet-pairs 0050-0250]
 
 Everything is measured by dlib on two pairs of pictures at 512 px: the generator's before (its reconstruction) and
 after, and the photo's crop before and after; identity by the Euclidean distance of dlib's embeddings. What each edit
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -47,6 +49,7 @@ from weights.errors import InvalidInput, PhotodragError
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 BATCH = 5  # photos inverted at a time
 WHERE = ("generator", "photo")
+TILE = 200  # px of a face in a sheet
 CHANGED = 8.0  # of 255: a pixel that differs by more has changed
 # Measures of an expression, their units, and the least gap that is more than the detector's jitter.
 MEASURES = {
@@ -111,21 +114,23 @@ class Bench:
     pipeline: Pipeline
     observer: Observer = field(default_factory=Observer)
 
-    def edit(self, subject: Subject, planned: Plan, kept: Path | None = None) -> Seen | None:
+    def edit(self, subject: Subject, planned: Plan, kept: Path) -> Seen | None:
         """Make an edit and measure it; None where no face is seen after it.
 
         Args:
             subject: what is edited.
             planned: how.
-            kept: where the drag is kept, or will be; None for nowhere.
+            kept: where the drag is kept, or will be.
         """
-        if kept and kept.exists():
-            dragged = _read_drag(kept)
-        else:
-            dragged = self.pipeline.drag(subject, planned)
-            if kept:
-                _write_drag(dragged, kept)
-        return self.look(self.pipeline.put_back(subject, planned, dragged), planned)
+        return self.look(self.pipeline.put_back(subject, planned, self.dragged(subject, planned, kept)), planned)
+
+    def dragged(self, subject: Subject, planned: Plan, kept: Path) -> DragResult:
+        """Return a drag that was kept, or make it and keep it."""
+        if kept.exists():
+            return _read_drag(kept)
+        dragged = self.pipeline.drag(subject, planned)
+        _write_drag(dragged, kept)
+        return dragged
 
     def look(self, result: EditResult, planned: Plan) -> Seen | None:
         """Measure an edit."""
@@ -278,6 +283,19 @@ def measure_transfer(bench: Bench, subject: Subject, other: Subject, kept: Path)
         return None
     gap = measures(other.face.landmarks) - measures(subject.face.landmarks)
     return {**asdict(seen), "gap": gap.tolist()}
+
+
+def sheet(bench: Bench, pairs: list[tuple[Subject, Subject, Path]], path: Path) -> None:
+    """Draw pairs of faces and the first with the other's expression, two pairs a row, from drags that were kept."""
+    strips = []
+    for subject, other, kept in pairs:
+        assert other.face is not None
+        planned = plan(subject, Request(like=other.face.landmarks))
+        result = bench.pipeline.put_back(subject, planned, bench.dragged(subject, planned, kept))
+        photos = (subject.photo, other.photo, result.photo)
+        strips.append(np.hstack([cv2.resize(p.pixels, (TILE, TILE), interpolation=cv2.INTER_AREA) for p in photos]))
+    rows = [np.hstack(strips[k : k + 2]) for k in range(0, len(strips) - 1, 2)]
+    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
 def report_samples(items: list[dict]) -> list[str]:
@@ -446,6 +464,8 @@ def main() -> None:
     parser.add_argument("--reach", type=float, default=LandmarkDragSettings().reach, help="of the drags")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=RESULTS / "retarget.md")
+    parser.add_argument("--sheet", type=Path, help="draw these pairs into a picture instead of measuring")
+    parser.add_argument("--sheet-pairs", nargs="*", default=[], help="names of two faces, SOURCE-OTHER, each")
     arguments = parser.parse_args()
     until = time.monotonic() + arguments.minutes * 60
     torch.set_num_threads(arguments.threads)
@@ -470,6 +490,13 @@ def main() -> None:
     described = f"{told} {bench.pipeline.dtype} {bench.pipeline.generator.sha256}"
     drags, items = Items(arguments.items, described), Items(arguments.items, f"{described} {composite}", until)
     items.folder.mkdir(parents=True, exist_ok=True)
+    if arguments.sheet:
+        pairs = [tuple(pair.split("-")) for pair in arguments.sheet_pairs]
+        kept = [drags.path(f"like.{source}-{other}", suffix=".npz") for source, other in pairs]
+        sheet(
+            bench, [(subjects[a], subjects[b], path) for (a, b), path in zip(pairs, kept, strict=True)], arguments.sheet
+        )
+        return
     about = [
         "# Retargeting",
         "",

@@ -242,7 +242,9 @@ class Pipeline:
             close=settings.tolerance or CLOSE,
         )
 
-    def put_back(self, subject: Subject, plan: Plan, dragged: DragResult) -> EditResult:
+    def put_back(
+        self, subject: Subject, plan: Plan, dragged: DragResult, settings: CompositeSettings | None = None
+    ) -> EditResult:
         """Put what a drag changed back into the photo, and look whether the face did what was asked.
 
         Landmarks that fell short are moved on by a warp. A drag can be put back any number of times, by other settings.
@@ -251,10 +253,16 @@ class Pipeline:
             subject: what was dragged.
             plan: by which it was.
             dragged: what `drag` made of them.
+            settings: None for the pipeline's own.
+
+        Raises:
+            InvalidInput: settings that make no sense, or a mask that cannot be used.
         """
+        settings = settings or self.settings.composite
+        check(self.settings.faces, settings, self.settings.compute)
         start = time.perf_counter()
         before, after = subject.reconstruction, subject.render(dragged.w)
-        made = self._finished(subject, plan, before, after)
+        made = self._finished(subject, plan, before, after, settings)
         return EditResult(
             photo=made.photo,
             subject=subject,
@@ -393,20 +401,22 @@ class Pipeline:
         check_settings(settings, self.generator.network.config.resolutions)
         return settings
 
-    def _finished(self, subject: Subject, plan: Plan, before: Crop, after: Crop) -> "_Made":
+    def _finished(
+        self, subject: Subject, plan: Plan, before: Crop, after: Crop, settings: CompositeSettings
+    ) -> "_Made":
         """Move landmarks on that fell short, and put the change back; what the photo then lacks is moved on once more.
 
         A detector, and who looks, sees less of a small motion in a photo than there was in the generator's picture.
         """
         drawn = both_landmarks(before, after, self.detector) if subject.face else None
         if subject.face is None or drawn is None:
-            return self._composite(subject, plan, before, after, None)
-        (first, last), ways, most = drawn, plan.ways(subject), self.settings.composite.finish
+            return self._composite(subject, plan, before, after, None, settings)
+        (first, last), ways, most = drawn, plan.ways(subject), settings.finish
         start = subject.alignment.to_crop(subject.face.landmarks)
 
         def attempt(ways: NDArray[np.float64]) -> "_Made":
             finished, moved = finish(after, first, last, ways, most=most)
-            return self._composite(subject, plan, before, finished, FaceMotion.of(first, moved, start))
+            return self._composite(subject, plan, before, finished, FaceMotion.of(first, moved, start), settings)
 
         def lack(made: "_Made") -> NDArray[np.float64] | None:
             return None if made.seen is None else lacking(ways, subject.alignment.to_crop(made.seen) - start)
@@ -420,9 +430,17 @@ class Pipeline:
         nearer = rest is not None and np.hypot(*rest.T).sum() < np.hypot(*missed.T).sum()
         return again if nearer else made
 
-    def _composite(self, subject: Subject, plan: Plan, before: Crop, after: Crop, face: FaceMotion | None) -> "_Made":
+    def _composite(
+        self,
+        subject: Subject,
+        plan: Plan,
+        before: Crop,
+        after: Crop,
+        face: FaceMotion | None,
+        settings: CompositeSettings,
+    ) -> "_Made":
         """Put a change of the generator's picture back into the photo, and look at it."""
-        settings, photo = self.settings.composite, subject.photo
+        photo = subject.photo
         if settings.composite == "crop":
             crop = Photo(pixels=np.clip(after + 0.5, 0, 255).astype(np.uint8), format=photo.format)
             patch, edited = None, crop.edited(crop.pixels)
