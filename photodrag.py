@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pipeline.edit import EditResult as EditResult
     from pipeline.edit import EditSettings as EditSettings
     from pipeline.edit import Pipeline as Pipeline
+    from pipeline.flow import FaceMotion as FaceMotion
     from pipeline.photo import Photo as Photo
     from pipeline.photo import decode_photo as decode_photo
     from pipeline.photo import encode_photo as encode_photo
@@ -72,6 +73,7 @@ _HOMES = {
     "EditRequest": "pipeline.request",
     "EditResult": "pipeline.edit",
     "EditSettings": "pipeline.edit",
+    "FaceMotion": "pipeline.flow",
     "FaceSettings": "pipeline.settings",
     "InvalidFile": "weights.errors",
     "InvalidInput": "weights.errors",

@@ -17,6 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import drag.limits
+import drag.shape
+import pipeline.check
 import pipeline.composite
 import pipeline.flow
 import pipeline.grain
@@ -127,7 +130,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     pairs = read_pairs(arguments.faces / "edits")[:: arguments.every]
-    modules = (pipeline.composite, pipeline.flow, pipeline.grain)
+    modules = (drag.limits, drag.shape, pipeline.check, pipeline.composite, pipeline.flow, pipeline.grain)
     inverted = Inverted(arguments.items / "inversions")
     made_by = "".join(Path(str(module.__file__)).read_text() for module in modules) + inverted.made_by
     items = Items(arguments.items, made_by, time.monotonic() + arguments.minutes * 60)

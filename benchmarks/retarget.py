@@ -23,6 +23,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import drag.limits
+import drag.shape
+import pipeline.back
+import pipeline.check
 import pipeline.composite
 import pipeline.finish
 import pipeline.flow
@@ -45,6 +49,7 @@ from pipeline.retarget import Plan, Request, plan
 from pipeline.subject import Subject
 from pipeline.tensors import Crop
 from weights.errors import InvalidInput, PhotodragError
+from weights.files import replacing
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 BATCH = 5  # photos inverted at a time
@@ -204,9 +209,10 @@ class Bench:
 
 def _write_drag(dragged: DragResult, path: Path) -> None:
     """Keep a drag's end."""
-    np.savez(
-        path, w=dragged.w.numpy(), row=dragged.rows[-1:].numpy(), points=dragged.path[-1:], targets=dragged.targets
-    )
+    parts = {"w": dragged.w, "row": dragged.rows[-1:]}
+    arrays = {name: part.cpu().numpy() for name, part in parts.items()}
+    with replacing(path) as temporary:
+        np.savez(temporary, points=dragged.path[-1:], targets=dragged.targets, **arrays)
 
 
 def _read_drag(path: Path) -> DragResult:
@@ -294,7 +300,9 @@ def sheet(bench: Bench, pairs: list[tuple[Subject, Subject, Path]], path: Path) 
         result = bench.pipeline.put_back(subject, planned, bench.dragged(subject, planned, kept))
         photos = (subject.photo, other.photo, result.photo)
         strips.append(np.hstack([cv2.resize(p.pixels, (TILE, TILE), interpolation=cv2.INTER_AREA) for p in photos]))
-    rows = [np.hstack(strips[k : k + 2]) for k in range(0, len(strips) - 1, 2)]
+    if len(strips) % 2:
+        strips.append(np.full_like(strips[0], 255))
+    rows = [np.hstack(strips[k : k + 2]) for k in range(0, len(strips), 2)]
     cv2.imwrite(str(path), np.vstack(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
@@ -436,14 +444,14 @@ def draw(shares: dict, points: dict, path: Path) -> None:
     figure.savefig(path, dpi=70)
 
 
-def report(items: Items, output: Path, strength: float, about: list[str]) -> None:
-    """Write what was measured."""
+def report(items: Items, drags: Items, output: Path, strength: float, about: list[str]) -> None:
+    """Write what was measured: of photos, and of drags alone."""
     output.parent.mkdir(parents=True, exist_ok=True)
     transfers, points = report_transfers(items.read("like"))
     of = {name: items.read(f"preset.{name}.{strength:g}", of=preset) for name, preset in own_presets().items()}
     presets, shares = report_presets(of, strength)
     draw(shares, points, output.with_suffix(".png"))
-    lines = [*about, *presets, *transfers, *report_samples(items.read("sample"))]
+    lines = [*about, *presets, *transfers, *report_samples(drags.read("sample"))]
     lines.append(f"![Shares of the way, and changes against gaps]({output.stem}.png)")
     output.write_text("\n".join(lines) + "\n")
 
@@ -483,14 +491,17 @@ def main() -> None:
     for first in range(0, len(names), BATCH):
         some = names[first : first + BATCH]
         subjects |= zip(some, bench.pipeline.invert_all([aligned[name] for name in some]), strict=True)
-    modules = (pipeline.composite, pipeline.finish, pipeline.flow, pipeline.grain)
+    modules = (
+        drag.limits, drag.shape, pipeline.back, pipeline.check, pipeline.composite, pipeline.finish, pipeline.flow,
+        pipeline.grain,
+    )  # fmt: skip
     composite = "".join(Path(str(module.__file__)).read_text() for module in modules)
     told = asdict(settings)
     composite = f"{told.pop('composite')} {composite}"
     described = f"{told} {bench.pipeline.dtype} {bench.pipeline.generator.sha256}"
-    drags, items = Items(arguments.items, described), Items(arguments.items, f"{described} {composite}", until)
+    drags, items = (Items(arguments.items, told, until) for told in (described, f"{described} {composite}"))
     items.folder.mkdir(parents=True, exist_ok=True)
-    if arguments.sheet:
+    if arguments.sheet and arguments.sheet_pairs:
         pairs = [tuple(pair.split("-")) for pair in arguments.sheet_pairs]
         kept = [drags.path(f"like.{source}-{other}", suffix=".npz") for source, other in pairs]
         sheet(
@@ -515,14 +526,14 @@ def main() -> None:
         kept = drags.path(name, suffix=".npz")
         items.measure(name, partial(measure_transfer, bench, subjects[source], subjects[other], kept))
     for number in range(arguments.samples):
-        items.measure(f"sample.{number:03}", partial(measure_sample, bench, number))
+        drags.measure(f"sample.{number:03}", partial(measure_sample, bench, number))
     # Face by face: a run that is stopped has something of each preset.
     for face, subject in subjects.items():
         for preset in arguments.presets:
             name, of = f"preset.{preset}.{arguments.strength:g}.{face}", own_presets()[preset]
             kept = drags.path(name, of=of, suffix=".npz")
             items.measure(name, partial(measure_preset, bench, subject, preset, arguments.strength, kept), of=of)
-    report(items, arguments.output, arguments.strength, about)
+    report(items, drags, arguments.output, arguments.strength, about)
 
 
 if __name__ == "__main__":

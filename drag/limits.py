@@ -56,20 +56,21 @@ def clamp(shape: Shape, shift: Shift, model: ShapeModel) -> tuple[Shift, list[st
     return there - shape, told
 
 
-def in_order(before: Landmarks, after: Landmarks) -> Landmarks:
+def in_order(before: Landmarks, after: Landmarks, movable: NDArray[np.bool_] | None = None) -> Landmarks:
     """Return where landmarks (68, 2) of a face go, held back where lips or eyelids would change places or vanish.
 
     Args:
         before: in pixels, where they are.
         after: likewise, where they were to go.
+        movable: (68,), those that may be held back; None for all.
     """
     axes = face_axes(before)
-    shape, there = to_shape(before), (after - before) @ np.linalg.inv(axes)
-    there += shape
+    shape = to_shape(before)
+    there = shape + (after - before) @ np.linalg.inv(axes)
     for _ in range(SWEEPS):  # parting one pair may bring another together
-        _part(shape, there, _LIP_EDGES, np.inf, kept=LIP)
-        _part(shape, there, _CORNERS, np.inf, axis=0, kept=LIP)
-        _part(shape, there, (*_LIPS, *_LIDS), LID)
+        _part(shape, there, _LIP_EDGES, np.inf, kept=LIP, movable=movable)
+        _part(shape, there, _CORNERS, np.inf, axis=0, kept=LIP, movable=movable)
+        _part(shape, there, (*_LIPS, *_LIDS), LID, movable=movable)
     return before + (there - shape) @ axes
 
 
@@ -87,17 +88,21 @@ def _part(
     axis: int = 1,
     share: float = 0.5,
     kept: float = 1.0,
+    movable: NDArray[np.bool_] | None = None,
 ) -> bool:
     """Part pairs that come nearer than `gap`, in place, the first by this share; tell whether there were any.
 
-    Those that are nearer already, by as much as a share of it is `kept`.
+    Those that are nearer before may stay so, or come nearer until a share of it is `kept`. Of a pair one of which is
+    not movable, the other takes all.
     """
     found = False
     for first, second in pairs:
-        least = min(gap, kept * float(shape[second, axis] - shape[first, axis]))
-        lack = least - float(there[second, axis] - there[first, axis])
+        own = float(shape[second, axis] - shape[first, axis])
+        lack = min(gap, own * kept if own > 0 else own) - float(there[second, axis] - there[first, axis])
         if lack > 1e-9:
-            there[first, axis] -= share * lack
-            there[second, axis] += (1 - share) * lack
+            may = (1.0, 1.0) if movable is None else (float(movable[first]), float(movable[second]))
+            own_share = share if may[0] == may[1] else may[0]
+            there[first, axis] -= may[0] * own_share * lack
+            there[second, axis] += may[1] * (1 - own_share) * lack
             found = True
     return found

@@ -30,10 +30,12 @@ PARTS: dict[Region, tuple[int, ...]] = {
 }
 """The landmarks of each part of the face; together they are all."""
 
-_OUTLINES = (
-    range(17), range(17, 22), range(22, 27), range(27, 31), range(31, 36), (*range(36, 42), 36), (*range(42, 48), 42),
-    (*range(48, 60), 48), (*range(60, 68), 60),
+OUTLINES = (
+    tuple(range(17)), tuple(range(17, 22)), tuple(range(22, 27)), tuple(range(27, 31)), tuple(range(31, 36)),
+    (*range(36, 42), 36), (*range(42, 48), 42), (*range(48, 60), 48), (*range(60, 68), 60),
 )  # fmt: skip
+"""The lines of the face's parts by their landmarks; what is closed ends where it began."""
+
 # Landmarks that no expression moves: the eyes' corners, the nose's bridge, tip and base.
 RIGID = (36, 39, 42, 45, *range(27, 36))
 _LIPS, _LID_LEFT, _LID_RIGHT = ((61, 62, 63), (65, 66, 67)), ((37, 38), (40, 41)), ((43, 44), (46, 47))
@@ -65,7 +67,7 @@ def outlined(landmarks: Landmarks, *, pieces: int = 3) -> Landmarks:
         landmarks: NaN where one is not known; nor are then the places beside it.
         pieces: into which each way between two neighbours is cut.
     """
-    first, second = np.array([pair for line in _OUTLINES for pair in pairwise(line)]).T
+    first, second = np.array([pair for line in OUTLINES for pair in pairwise(line)]).T
     between = [landmarks[first] + (landmarks[second] - landmarks[first]) * (k / pieces) for k in range(1, pieces)]
     return np.concatenate([landmarks, *between])
 

@@ -12,7 +12,7 @@ from drag.editor import DragResult
 from drag.landmarks import Drag, Landmarks, place
 from drag.points import Points, unit
 from pipeline.faces import Detector
-from pipeline.photo import Photo
+from pipeline.photo import Pixels
 from pipeline.subject import Aligned, Subject
 from pipeline.tensors import Crop
 
@@ -89,34 +89,32 @@ def correct(
     return replace(best, targets=points.targets)
 
 
-def look_again(aligned: Aligned, edited: Photo, *, detector: Detector, crop: bool = False) -> Landmarks | None:
-    """Return the landmarks (68, 2) of the face in an edited photo, in pixels of the photo; None where none is found.
+def around(aligned: Aligned) -> tuple[slice, slice]:
+    """Return rows and columns of the photo in which an edited face is looked for: the crop and half as much again."""
+    frame, photo = aligned.alignment, aligned.photo
+    return frame.region(photo.width, photo.height, margin=frame.scale * frame.size / 2)
+
+
+def look(aligned: Aligned, pixels: Pixels, *, detector: Detector) -> Landmarks | None:
+    """Return the landmarks (68, 2) of the face in pixels of the crop; None where it is not found, or only elsewhere.
 
     Args:
-        aligned: the photo before.
-        edited: after.
+        aligned: the photo.
+        pixels: (h, w, 3) of the part of the photo that `around` tells, as it is or edited.
         detector: of the landmarks.
-        crop: `edited` is the edited crop alone.
     """
     if aligned.face is None:
         return None
-    frame, photo = aligned.alignment, aligned.photo
-    if crop:
-        seen = crop_landmarks(edited.pixels.astype(np.float32), detector)
-        return None if seen is None else frame.to_photo(seen)
-    # The crop and half as much again around it is where the face still is.
-    rows, columns = frame.region(photo.width, photo.height, margin=frame.scale * frame.size / 2)
-    offset = np.array([columns.start, rows.start])
-    faces = detector.detect(edited.to_srgb(np.ascontiguousarray(edited.pixels[rows, columns])))
-    if not faces:
-        return None
-    middle = aligned.face.landmarks.mean(axis=0)
-    return min(
-        (f.landmarks + offset for f in faces), key=lambda points: float(np.hypot(*(points.mean(axis=0) - middle)))
-    )
+    rows, columns = around(aligned)
+    frame = aligned.alignment.moved(-columns.start, -rows.start)
+    here = aligned.alignment.to_crop(aligned.face.landmarks)
+    faces = detector.detect(aligned.photo.to_srgb(np.ascontiguousarray(pixels)))
+    found = [frame.to_crop(face.landmarks) for face in faces]
+    off = [float(np.median(np.hypot(*(landmarks - here).T))) for landmarks in found]
+    return found[int(np.argmin(off))] if found and min(off) < FARTHEST * frame.size else None
 
 
-def reached(aligned: Aligned, seen: Landmarks | None, drags: Sequence[Drag]) -> NDArray[np.float64]:
+def reached(aligned: Aligned, seen: tuple[Landmarks, Landmarks] | None, drags: Sequence[Drag]) -> NDArray[np.float64]:
     """Return the share of its way that each dragged landmark made.
 
     1 is all of it, 0 none, less than 0 the wrong direction; NaN for handles that are no landmarks, for anchors,
@@ -124,19 +122,16 @@ def reached(aligned: Aligned, seen: Landmarks | None, drags: Sequence[Drag]) -> 
 
     Args:
         aligned: the photo before.
-        seen: what `look_again` found of the edited one.
+        seen: landmarks before and after, (68, 2) in pixels of the crop; None where none are.
         drags: what the user asked for.
     """
     shares = np.full(len(drags), np.nan)
-    if aligned.face is None or seen is None:
+    if seen is None:
         return shares
+    before, after = seen
     for i, d in enumerate(drags):
-        if isinstance(d.handle, str):
-            handle, target = d.resolve(aligned.face.landmarks)
-            way = target - handle
-            if not way.any():  # an anchor
-                continue
-            shares[i] = (place(seen, d.handle) - handle) @ way / (way @ way)
+        if isinstance(d.handle, str) and (way := aligned.way(d)).any():  # those that do not go are anchors
+            shares[i] = (place(after, d.handle) - place(before, d.handle)) @ way / (way @ way)
     return shares
 
 

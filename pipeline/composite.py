@@ -61,8 +61,13 @@ class Patch:
 
     def on(self, pixels: Pixels) -> Pixels:
         """Return a photo's pixels (H, W, 3) with the patch in its place."""
-        out = pixels.copy()
-        out[self.rows, self.columns] = self.pixels
+        return self.part(pixels, slice(0, pixels.shape[0]), slice(0, pixels.shape[1]))
+
+    def part(self, pixels: Pixels, rows: slice, columns: slice) -> Pixels:
+        """Return a part of a photo's pixels (H, W, 3), with what of the patch lies in it."""
+        out = pixels[rows, columns].copy()
+        there, own = zip(*(_shared(*ways) for ways in ((rows, self.rows), (columns, self.columns))), strict=True)
+        out[there] = self.pixels[own]
         return out
 
     def whole_mask(self, height: int, width: int) -> Field:
@@ -70,6 +75,13 @@ class Patch:
         mask = np.zeros((height, width), np.float32)
         mask[self.rows, self.columns] = self.mask
         return mask
+
+
+def _shared(first: slice, second: slice) -> tuple[slice, slice]:
+    """Return what two ranges share, counted from the start of each."""
+    start = max(first.start, second.start)
+    stop = max(start, min(first.stop, second.stop))
+    return slice(start - first.start, stop - first.start), slice(start - second.start, stop - second.start)
 
 
 def composite(
@@ -215,12 +227,16 @@ def _carried(crop: Crop, reconstruction: Crop, edited: Crop, mask: Field, face: 
     if face and error > POOR:
         known, own = (landmark_motion(outlined(a), outlined(b), size) for a, b in (face.drawn, face.photo))
     flow, trust = motion(reconstruction, edited, known=known)
-    unexplained = edited - warp(reconstruction, flow)
+    drawn = warp(reconstruction, flow)
+    new = _new(edited - drawn, error)[..., None]
+    moved = drawn
     if known:  # a lip of the photo is not quite where the generator drew it
         flow += own.flow - known.flow
-    new = _new(unexplained, error)
-    edited = warp(reconstruction, flow) + new[..., None] * unexplained
-    trust = 1 - new * (1 - trust)
+        moved = warp(reconstruction, flow)
+    # What is new comes on top of what moved, and where nothing of the photo's detail is left, in its place.
+    fresh = new * (1 - trust[..., None])
+    edited = moved + new * (edited - drawn) + fresh * (drawn - moved)
+    trust = 1 - fresh[..., 0]
     light = np.asarray(cv2.GaussianBlur(crop - reconstruction, (0, 0), size / LIGHT), np.float32)
     before, after = reconstruction + light, edited + warp(light, flow)
     sharper = np.clip(_finest(crop, mask) / max(_finest(reconstruction, mask), 1e-6), 1, SHARPER)

@@ -15,19 +15,18 @@ from torch import Tensor
 
 from drag.editor import DragResult, drag
 from drag.features import check_draggable
-from drag.landmarks import Drag, Landmarks
-from drag.points import Points, unit
+from drag.landmarks import Drag
+from drag.points import Points
 from drag.regions import region_mask
 from drag.settings import DragSettings, check_settings
 from inversion.inversion import Inversion, check_generator, doubt, invert
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.align import Alignment, center_frame, cut, ffhq_frame
+from pipeline.back import put_back
 from pipeline.cache import InversionCache
-from pipeline.check import CLOSE, both_landmarks, correct, look_again, reached
-from pipeline.composite import Patch, composite
+from pipeline.check import CLOSE, correct, reached
+from pipeline.composite import Patch
 from pipeline.faces import Detector, choose_face, find_faces, make_detector
-from pipeline.finish import beyond, finish, lacking
-from pipeline.flow import FaceMotion
 from pipeline.photo import Photo, read_photo
 from pipeline.plan import Mask, Plan, Planner
 from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings, check
@@ -211,6 +210,7 @@ class Pipeline:
         Raises:
             PhotodragError: points, mask or settings that cannot be used.
         """
+        check_generator(subject.inversion, self.generator, name="The subject")
         settings = self._drag_settings(plan)
         points, allowed = subject.points(list(plan.drags)), plan.allowed_in(subject)
 
@@ -256,24 +256,29 @@ class Pipeline:
             settings: None for the pipeline's own.
 
         Raises:
-            InvalidInput: settings that make no sense, or a mask that cannot be used.
+            InvalidInput: settings that make no sense, a mask that cannot be used, or another plan.
+            InvalidFile: the subject's inversion was made for another generator.
         """
         settings = settings or self.settings.composite
         check(self.settings.faces, settings, self.settings.compute)
+        check_generator(subject.inversion, self.generator, name="The subject")
+        points = subject.points(list(plan.drags))
+        if len(points.targets) != len(dragged.targets):
+            raise InvalidInput("The drag was made by another plan: give the plan that it was made by.")
         start = time.perf_counter()
-        before, after = subject.reconstruction, subject.render(dragged.w)
-        made = self._finished(subject, plan, before, after, settings)
+        edited = subject.render(dragged.w)
+        back = put_back(subject, plan, edited, settings, self.detector if subject.face else None)
         return EditResult(
-            photo=made.photo,
+            photo=back.photo,
             subject=subject,
             plan=plan,
-            points=subject.points(list(plan.drags)),
+            points=points,
             drag=dragged,
-            reconstruction=before,
-            edited=after,
-            finished=made.crop,
-            patch=made.patch,
-            reached=reached(subject, made.seen, plan.drags),
+            reconstruction=subject.reconstruction,
+            edited=edited,
+            finished=back.crop,
+            patch=back.patch,
+            reached=reached(subject, back.seen, plan.drags),
             seconds={"composite": time.perf_counter() - start},
         )
 
@@ -400,66 +405,6 @@ class Pipeline:
         settings = self.settings.drag or plan.settings
         check_settings(settings, self.generator.network.config.resolutions)
         return settings
-
-    def _finished(
-        self, subject: Subject, plan: Plan, before: Crop, after: Crop, settings: CompositeSettings
-    ) -> "_Made":
-        """Move landmarks on that fell short, and put the change back; what the photo then lacks is moved on once more.
-
-        A detector, and who looks, sees less of a small motion in a photo than there was in the generator's picture.
-        """
-        drawn = both_landmarks(before, after, self.detector) if subject.face else None
-        if subject.face is None or drawn is None:
-            return self._composite(subject, plan, before, after, None, settings)
-        (first, last), ways, most = drawn, plan.ways(subject), settings.finish
-        start = subject.alignment.to_crop(subject.face.landmarks)
-
-        def attempt(ways: NDArray[np.float64]) -> "_Made":
-            finished, moved = finish(after, first, last, ways, most=most)
-            return self._composite(subject, plan, before, finished, FaceMotion.of(first, moved, start), settings)
-
-        def lack(made: "_Made") -> NDArray[np.float64] | None:
-            return None if made.seen is None else lacking(ways, subject.alignment.to_crop(made.seen) - start)
-
-        made = attempt(ways)
-        missed = lack(made)
-        if not most or missed is None or np.hypot(*missed.T).max() < unit(len(after)):
-            return made
-        again = attempt(ways + beyond(ways, missed))
-        rest = lack(again)
-        nearer = rest is not None and np.hypot(*rest.T).sum() < np.hypot(*missed.T).sum()
-        return again if nearer else made
-
-    def _composite(
-        self,
-        subject: Subject,
-        plan: Plan,
-        before: Crop,
-        after: Crop,
-        face: FaceMotion | None,
-        settings: CompositeSettings,
-    ) -> "_Made":
-        """Put a change of the generator's picture back into the photo, and look at it."""
-        photo = subject.photo
-        if settings.composite == "crop":
-            crop = Photo(pixels=np.clip(after + 0.5, 0, 255).astype(np.uint8), format=photo.format)
-            patch, edited = None, crop.edited(crop.pixels)
-        else:
-            allowed = plan.allowed_in(subject)
-            patch = composite(photo, subject.alignment, before, after, settings, allowed=allowed, face=face)
-            edited = photo.edited(patch.on(photo.pixels))
-        seen = look_again(subject, edited, detector=self.detector, crop=patch is None)
-        return _Made(photo=edited, crop=after, patch=patch, seen=seen)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Made:
-    """An edited photo, the crop of which it was made, the photo's patch, and the landmarks that are seen in it."""
-
-    photo: Photo
-    crop: Crop
-    patch: Patch | None
-    seen: Landmarks | None
 
 
 def _planned(drags: Sequence[Drag] | Plan | Planner, aligned: Aligned) -> Plan:

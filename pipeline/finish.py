@@ -25,7 +25,8 @@ def finish(
 ) -> tuple[Crop, Landmarks]:
     """Move landmarks on to their targets, and those that were to stay back to their places.
 
-    None ends farther from its target than it began, wherever a detector sees it in the generator's picture.
+    None ends farther from its target than it began, wherever a detector sees it in the generator's picture, but where
+    lips or eyelids would change places.
 
     Args:
         edited: (size, size, 3), the generator's picture after the drag.
@@ -38,7 +39,7 @@ def finish(
         The picture and its landmarks, both moved on.
     """
     size = len(edited)
-    told = np.isfinite(ways).all(axis=1)
+    told = np.asarray(np.isfinite(ways).all(axis=1))
     if not most or not told.any():
         return edited, after
     rest = (before + ways - after)[told]
@@ -48,7 +49,7 @@ def finish(
     left = np.where(far > 0, np.clip(missing - most * far, 0, far), np.minimum(missing, CLOSE * unit(size)))
     aim = after.copy()
     aim[told] += rest * (1 - left / np.maximum(missing, 1e-9))[:, None]
-    aim = in_order(before, aim)
+    aim = in_order(before, aim, told)
     aim[~told] = np.nan
     flow = landmark_motion(outlined(after), outlined(aim), size).flow
     moved = after
@@ -59,14 +60,15 @@ def finish(
     return warp(edited, flow), moved
 
 
-def lacking(ways: NDArray[np.float64], went: NDArray[np.float64]) -> NDArray[np.float64]:
+def lacking(ways: NDArray[np.float64], seen: tuple[Landmarks, Landmarks]) -> NDArray[np.float64]:
     """Return what landmarks that were to go somewhere still lack of their ways: (68, 2) in pixels.
 
     Args:
         ways: (68, 2), how far each was to go; NaN for those that are free.
-        went: (68, 2), how far it went.
+        seen: (68, 2) each, where they were and where they are.
     """
-    return np.where(_far(ways)[:, None] > 0, ways - went, 0)
+    before, after = seen
+    return np.where(_far(ways)[:, None] > 0, ways - (after - before), 0)
 
 
 def beyond(ways: NDArray[np.float64], lack: NDArray[np.float64]) -> NDArray[np.float64]:

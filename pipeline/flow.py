@@ -158,8 +158,8 @@ def landmark_motion(before: Landmarks, after: Landmarks, size: int) -> Known:
     flow, doubt = np.zeros((coarse, coarse, 2), np.float32), np.zeros((coarse, coarse), np.float32)
     for i, y in enumerate(at):
         near = covariance(np.stack([at, np.full(coarse, y)], axis=1), after)
-        flow[i] = near @ inverse @ ways
-        doubt[i] = 1 - ((near @ inverse) * near).sum(axis=1)
+        gain = near @ inverse
+        flow[i], doubt[i] = gain @ ways, 1 - (gain * near).sum(axis=1)
     least, most = np.minimum(ways.min(axis=0), 0), np.maximum(ways.max(axis=0), 0)
     flow = np.clip(_resize(flow, size), least, most).astype(np.float32)  # nothing goes farther than landmarks do
     return Known(flow, np.clip(_resize(doubt, size), 0, 1))

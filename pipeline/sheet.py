@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drag.presets import Preset
-from drag.shape import shape_model
+from drag.shape import OUTLINES, shape_model
 from pipeline.align import cut
 from pipeline.edit import Pipeline
 from pipeline.photo import Photo
@@ -20,11 +20,6 @@ Told = Callable[[str, int, int, str], bool | None]
 
 TILE, COLUMNS = 256, 4  # px of a picture, pictures in a row
 INK, WAY, PAPER = (70, 70, 70), (40, 90, 220), (255, 255, 255)
-_LINES = (
-    (range(17), False), (range(17, 22), False), (range(22, 27), False), (range(27, 31), False),
-    (range(31, 36), False), (range(36, 42), True), (range(42, 48), True), (range(48, 60), True),
-    (range(60, 68), True),
-)  # fmt: skip
 
 
 def draw_presets(presets: Sequence[Preset], *, strength: float = 1.0, side: int = TILE) -> Canvas:
@@ -35,8 +30,8 @@ def draw_presets(presets: Sequence[Preset], *, strength: float = 1.0, side: int 
         tile = np.full((side, side, 3), PAPER, np.uint8)
         shift = preset.shift(model.mean, model, strength)
         at = _on_tile(model.mean, side)
-        for group, closed in _LINES:
-            cv2.polylines(tile, [at[list(group)]], closed, INK, 1, cv2.LINE_AA)
+        for line in OUTLINES:
+            cv2.polylines(tile, [at[list(line)]], False, INK, 1, cv2.LINE_AA)
         there = _on_tile(model.mean + shift, side)
         for k in np.flatnonzero(np.hypot(*shift.T) > 1e-6):
             cv2.arrowedLine(tile, at[k].tolist(), there[k].tolist(), WAY, 2, cv2.LINE_AA, tipLength=0.3)

@@ -105,8 +105,9 @@ class Aligned:
             raise InvalidInput(
                 f"The mask is {got} pixels where the photo is {photo.width} x {photo.height}: make them alike."
             )
-        grey = np.repeat((np.clip(mask, 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
-        crop = np.clip(cut(grey, self.alignment)[..., 0] / 255, 0, 1)
+        rows, columns = self.alignment.region(photo.width, photo.height, margin=4 * self.alignment.scale + 4)
+        grey = np.repeat((np.clip(mask[rows, columns], 0, 1) * 255).astype(np.uint8)[..., None], 3, axis=2)
+        crop = np.clip(cut(grey, self.alignment.moved(-columns.start, -rows.start))[..., 0] / 255, 0, 1)
         crop[crop < 1 / 255] = 0
         return check_mask(crop, size=size)
 
@@ -140,4 +141,4 @@ class Subject(Aligned):
     @torch.no_grad()
     def render(self, w: Tensor) -> Crop:
         """Return the network's picture (size, size, 3) float32, from 0 to 255, of a code (1, num_ws, w_dim)."""
-        return to_array(self.network.synthesis(w, dtype=self.dtype))
+        return to_array(self.network.synthesis(w.to(self.network.device), dtype=self.dtype))

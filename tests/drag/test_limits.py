@@ -85,7 +85,25 @@ def test_lips_and_lids_keep_their_order_wherever_they_are_sent(scale):
 
 
 def test_a_lip_keeps_half_of_its_thickness():
-    sent = FACE + moved(p50=(0, 0.2), p51=(0, 0.2), p52=(0, 0.2))
+    sent = FACE + moved(p50=(0, 0.06), p51=(0, 0.06), p52=(0, 0.06))
     found = in_order(FACE, sent)
-    assert found[62, 1] - found[51, 1] == pytest.approx(LIP * (FACE[62, 1] - FACE[51, 1]), abs=2e-2)
+    for outer, inner in ((50, 61), (51, 62), (52, 63)):
+        thickness = FACE[inner, 1] - FACE[outer, 1]
+        assert sent[inner, 1] - sent[outer, 1] < LIP * thickness
+        assert found[inner, 1] - found[outer, 1] == pytest.approx(LIP * thickness, abs=2e-3)
     assert found[66, 1] - found[62, 1] >= LID - 1e-9
+
+
+def test_what_may_not_be_held_back_stays_where_it_goes():
+    free = np.zeros(68, bool)
+    free[62] = True
+    found = in_order(FACE, FACE + moved(p62=(0, 0.2)), free)
+    assert found[66] == pytest.approx(FACE[66])
+    assert found[62, 1] == pytest.approx(FACE[66, 1] - LID)
+
+
+def test_what_is_out_of_order_and_stays_is_left_alone():
+    face = FACE.copy()
+    face[62, 1] = face[66, 1] + 0.02
+    face[60, 0] = face[48, 0] - 0.01
+    assert in_order(face, face) == pytest.approx(face)

@@ -46,3 +46,17 @@ def edit(photo: Photo, frame: Alignment) -> tuple[np.ndarray, np.ndarray]:
     """Return the crop before and after a bulge."""
     crop = seen(photo, frame)
     return crop, warp(crop, bulge(SIZE, 6.0))
+
+
+def dots(places: np.ndarray) -> np.ndarray:
+    """Draw a picture with a soft light dot at each place."""
+    y, x = np.mgrid[:SIZE, :SIZE]
+    near = np.square(np.stack([x, y], axis=2)[:, :, None] - places).sum(axis=3)
+    return np.repeat(40 + 150 * np.exp(-near / 8).sum(axis=2)[..., None], 3, axis=2).astype(np.float32)
+
+
+def centre(picture: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Return the centre of what is light within 4 px of a place."""
+    y, x = np.mgrid[:SIZE, :SIZE]
+    weight = np.clip(picture[..., 0] - 60, 0, None) * (np.hypot(x - near[0], y - near[1]) < 4)
+    return np.array([(x * weight).sum(), (y * weight).sum()]) / weight.sum()

@@ -1,5 +1,6 @@
 """The closed loop of corrections, with a generator whose landmarks do a part of what the tracker believes."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ from drag.editor import DragResult
 from drag.landmarks import Drag
 from drag.points import Points
 from pipeline.align import Alignment
-from pipeline.check import OVERSHOOT, PATIENCE, correct, look_again, reached
+from pipeline.check import OVERSHOOT, PATIENCE, around, correct, look, reached
 from pipeline.faces import Face
 from pipeline.photo import Photo
 from pipeline.subject import Aligned
@@ -118,15 +119,41 @@ def test_no_rounds_are_no_look():
     assert end.steps == 1
 
 
-def test_a_crop_alone_is_looked_at_as_one_though_it_is_as_large_as_the_photo():
-    alignment = Alignment(np.array([[0.5, 0, 40], [0, 0.5, 60]]), SIZE)
-    crop = np.full((SIZE, SIZE, 3), 100, np.uint8)
-    face = Face(landmarks=alignment.to_photo(LANDMARKS), box=(0, 0, SIZE, SIZE), score=1.0, detector="fake")
-    aligned = Aligned(photo=Photo(pixels=crop), face=face, alignment=alignment, crop=crop.astype(np.float32))
-    edited = crop.copy()
-    edited[..., 0] += 60  # the nose goes 6 px of the crop, 3 of the photo
-    x, y = face.landmarks[NOSE]
-    drags = [Drag(handle="nose-tip", target=(x + 4, y))]
-    seen = look_again(aligned, Photo(pixels=edited), detector=Seen(), crop=True)
-    shares = reached(aligned, seen, drags)
-    assert shares == pytest.approx([0.75])
+def placed_face(pixels):
+    """Return a photo with a face in it: its crop is the left half, at twice the size."""
+    alignment = Alignment(np.array([[0.5, 0, 0], [0, 0.5, 0]]), SIZE)
+    face = Face(landmarks=alignment.to_photo(LANDMARKS), box=(0, 0, 256, 256), score=1.0, detector="fake")
+    return Aligned(
+        photo=Photo(pixels=pixels), face=face, alignment=alignment, crop=np.zeros((SIZE, SIZE, 3), np.float32)
+    )
+
+
+def test_the_share_of_a_way_is_between_two_sights():
+    aligned = placed_face(np.zeros((256, 512, 3), np.uint8))
+    before = LANDMARKS + 3  # wherever the face was found at first
+    after = before.copy()
+    after[NOSE] += [6, 9]
+    x, y = aligned.face.landmarks[NOSE]
+    drags = [
+        Drag(handle="nose-tip", target=(x + 4, y)),
+        Drag(handle="chin", target=(0.0, 0.0), relative=True),
+        Drag(handle=(1.0, 1.0), target=(2.0, 2.0)),
+    ]
+    shares = reached(aligned, (before, after), drags)
+    assert shares[0] == pytest.approx(0.75)
+    assert np.isnan(shares[1:]).all()
+    assert np.isnan(reached(aligned, None, drags)).all()
+
+
+def test_a_face_is_looked_for_where_it_was():
+    aligned = placed_face(np.zeros((256, 512, 3), np.uint8))
+    rows, columns = around(aligned)
+    assert (rows, columns) == (slice(0, 256), slice(0, 385))
+    moved = LANDMARKS + np.array([0, 20])
+    for offsets, found in (([(0, 0)], True), ([(400, 0), (0, 0)], True), ([(400, 0)], False), ([], False)):
+        faces = [replace(aligned.face, landmarks=aligned.alignment.to_photo(moved + offset)) for offset in offsets]
+        detector = SimpleNamespace(detect=lambda pixels, faces=faces: faces)
+        seen = look(aligned, aligned.photo.pixels[rows, columns], detector=detector)
+        assert (seen is not None) == found
+        if seen is not None:
+            assert seen == pytest.approx(moved)

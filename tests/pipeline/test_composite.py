@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from drag.shape import shape_model
+from drag.shape import outlined, shape_model
 from pipeline.composite import change_mask, composite
-from pipeline.flow import FaceMotion, warp
+from pipeline.flow import FaceMotion, landmark_motion, warp
 from pipeline.photo import Photo
 from pipeline.settings import CompositeSettings
-from tests.pipeline.crops import SIZE, bulge, edit, placed, seen, textured
+from tests.pipeline.crops import SIZE, bulge, centre, dots, edit, placed, seen, textured
 
 
 def test_nothing_changes_without_a_change():
@@ -104,6 +104,55 @@ def test_landmarks_help_where_the_search_is_lost():
         for known in (face, None)
     ]
     assert errors[0] < 0.6 * errors[1]
+
+
+def mouth_moved(at: np.ndarray, way: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return a face's landmarks in a crop, and where its mouth has gone."""
+    after = at.copy()
+    after[48:] += way
+    return at, after
+
+
+def test_the_photos_own_landmarks_go_as_far_as_the_generators():
+    """A generator that draws the mouth 3 px beside its place."""
+    start = shape_model().mean * 30 + [64, 45]
+    start[[48, 54]] += [[-6, 0], [6, 0]]  # apart from their neighbours, to be found again
+    drawn = mouth_moved(start - [3, 0], (0, 6))
+    photo, frame = Photo(pixels=dots(start).astype(np.uint8)), placed(1.0, (SIZE - 1) / 2, (SIZE - 1) / 2)
+    before, after = (dots(at) + erring(dots(at), 8) for at in drawn)
+    got = composite(photo, frame, before, after, face=FaceMotion.of(*drawn, start)).on(photo.pixels).astype(np.float32)
+    for corner in (48, 54):
+        assert centre(got, start[corner] + [0, 6]) == pytest.approx(start[corner] + [0, 6], abs=1.2)
+
+
+def test_what_is_new_stands_in_the_place_of_what_moved():
+    """White teeth over a texture, by a generator that draws the mouth beside its place: no ghosts of either."""
+    pixels = textured(SIZE * 3, SIZE * 3)
+    photo, frame = Photo(pixels=pixels), placed(3.0, SIZE * 1.5, SIZE * 1.5)
+    before = seen(photo, frame) + erring(seen(photo, frame), 8)
+    drawn = mouth_moved(shape_model().mean * 30 + [64, 45], (0, 4))
+    face = FaceMotion.of(*drawn, drawn[0] + [8, 0])
+    known = landmark_motion(outlined(drawn[0]), outlined(drawn[1]), SIZE).flow
+    after = warp(before, known)
+    after[66:92, 44:84] = 230
+    settings = CompositeSettings(match_grain=False)
+    got = composite(photo, frame, before, after, settings, face=face).on(photo.pixels)[216:258, 150:234].astype(float)
+    assert got.mean() == pytest.approx(230, abs=3)
+    assert got.std() < 7
+
+
+def test_a_patch_in_a_part_of_the_photo_is_the_whole_cut():
+    photo, frame = Photo(pixels=textured(300, 200)), placed(1.0, 100, 150)
+    patch = composite(photo, frame, *edit(photo, frame))
+    whole = patch.on(photo.pixels)
+    assert (whole != photo.pixels).any()
+    for rows, columns in (
+        (slice(0, 300), slice(0, 200)),
+        (slice(140, 170), slice(90, 200)),
+        (slice(0, 150), slice(0, 101)),
+        (slice(290, 300), slice(0, 5)),
+    ):
+        assert np.array_equal(patch.part(photo.pixels, rows, columns), whole[rows, columns])
 
 
 def test_colours_follow_the_photos_light():

@@ -11,10 +11,9 @@ from drag.editor import drag
 from drag.landmarks import Drag, parse_drag
 from drag.settings import DragSettings, LandmarkDragSettings
 from inversion.settings import InversionSettings, TuningSettings
-from pipeline.check import PATIENCE, both_landmarks, look_again
+from pipeline.check import PATIENCE, both_landmarks
 from pipeline.edit import EditSettings, Pipeline
 from pipeline.faces import make_detector
-from pipeline.finish import BEYOND, finish, lacking
 from pipeline.photo import Photo, decode_photo, encode_photo
 from pipeline.plan import Plan
 from pipeline.settings import CompositeSettings, ComputeSettings, FaceSettings
@@ -265,31 +264,8 @@ def test_a_drag_is_put_back_again_by_other_settings(smile, quick, store):
     assert not np.array_equal(pasted.photo.pixels, smile.photo.pixels)
     with pytest.raises(InvalidInput, match="finish"):
         pipeline.put_back(smile.subject, smile.plan, smile.drag, CompositeSettings(finish=2))
-
-
-def test_what_the_photo_lacks_is_moved_on_once_more_where_that_helps(smile, quick, store, monkeypatch):
-    subject, ways = smile.subject, smile.plan.ways(smile.subject)
-    frame = subject.alignment
-    pipeline = Pipeline(quick, store=store)
-    asked, lacks = [], []
-
-    def recorded(edited, before, after, ways, *, most):
-        asked.append(ways)
-        return finish(edited, before, after, ways, most=most)
-
-    monkeypatch.setattr("pipeline.edit.finish", recorded)
-    for share in (0.0, BEYOND):
-        monkeypatch.setattr("pipeline.finish.BEYOND", share)
-        result = pipeline.put_back(subject, smile.plan, smile.drag)
-        seen = look_again(subject, result.photo, detector=pipeline.detector)
-        lack = lacking(ways, frame.to_crop(seen) - frame.to_crop(subject.face.landmarks))
-        lacks.append(np.hypot(*lack.T).sum())
-    assert len(asked) == 4
-    assert all(np.array_equal(first, ways, equal_nan=True) for first in asked[::2])
-    further = (asked[3] - ways)[[48, 54]]
-    assert 0 < np.hypot(*further.T).max() <= BEYOND * np.hypot(*ways[48]) + 1e-9
-    assert np.array_equal(asked[3][36:48], ways[36:48], equal_nan=True)  # what is to stay is not sent anywhere
-    assert lacks[1] <= lacks[0]
+    with pytest.raises(InvalidInput, match="another plan"):
+        pipeline.put_back(smile.subject, Plan(drags=smile.plan.drags[:1]), smile.drag)
 
 
 def test_landmarks_that_are_moved_on_lie_in_the_crop(smile, quick, store):
