@@ -1,7 +1,8 @@
 """The README's pictures: python -m benchmarks.pictures [--faces DIR].
 
 Writes docs/images/demo.jpg (the demo's photo before and after), presets.jpg (every preset on that photo) and, with
-`--faces`, composite.jpg (two pairs of DIR/edits at 128 px: the photo, the crop pasted, ours, the truth).
+`--faces`, composite.jpg (two pairs of DIR/edits at 128 px: the photo, the crop pasted, ours, the truth). like.jpg is
+made by `benchmarks.retarget --sheet`, from drags that it kept.
 """
 
 import argparse
@@ -14,9 +15,9 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.composite import CASES, landmarks_of, middle
+from benchmarks.composite import CASES, middle, seen_in
 from benchmarks.pairs import read_pairs, shrunk
-from pipeline.align import center_frame
+from pipeline.align import center_frame, cut
 from pipeline.cli.app import run
 from pipeline.photo import Photo, read_photo, write_photo
 
@@ -50,7 +51,8 @@ def composites(faces: Path, chosen: tuple[int, ...] = (2, 4), size: int = 128) -
     for pair in [read_pairs(faces / "edits")[i] for i in chosen]:
         photo, frame = Photo(pixels=pair.before), center_frame(pair.before.shape[1], pair.before.shape[0], size)
         crops = shrunk(pair, size)
-        made = [CASES[name](photo, frame, *crops, landmarks_of(crops)) for name in ("paste", "detail")]
+        seen = seen_in(cut(photo.pixels, frame), *crops)
+        made = [CASES[name](photo, frame, *crops, seen) for name in ("paste", "detail")]
         rows.append(np.hstack([middle(picture) for picture in (pair.before, *made, pair.after)]))
     sheet = np.vstack(rows)
     save(np.asarray(cv2.resize(sheet, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8), "composite")
