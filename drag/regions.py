@@ -14,7 +14,7 @@ _REGIONS: dict[Region, tuple[tuple[range, ...], float]] = {
     "mouth": ((range(48, 68),), 30),
     "eyes": ((range(36, 42), range(42, 48)), 16),
     "brows": ((range(17, 22), range(22, 27)), 18),
-    "nose": ((range(27, 36),), 16),
+    "nose": ((range(27, 36),), 24),  # its wings lie beyond its landmarks
     "jaw": ((range(3, 14),), 22),
 }
 SOFTNESS = 6.0  # width of the edge, in percent of the distance between the eyes
