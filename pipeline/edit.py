@@ -189,11 +189,11 @@ class Pipeline:
             if isinstance(aligned, Subject):
                 check_generator(aligned.inversion, self.generator, name="The subject")
             plan = _planned(drags, aligned).masked(mask)
-            self._drag_settings(plan)
-            plan.allowed_in(aligned)
             aligned.points(list(plan.drags))
             if plan.also:
                 aligned.points(list(plan.also))
+            plan.allowed_in(aligned)
+            self._drag_settings(plan)
         # 2. Find the code that shows the crop.
         with _timed(seconds, "invert"):
             subject = aligned if isinstance(aligned, Subject) else self.invert(aligned, progress=progress)

@@ -57,11 +57,12 @@ def test_the_examples_run(tmp_path, monkeypatch, astronaut, store, capsys):
     names = {}
     for block in blocks:
         exec(compile(block, str(DOC), "exec"), names)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     for name in (
         "me-edited.jpg",
         "me-open.jpg",
         "me-brows.jpg",
+        "me-again.jpg",
         "me-by-hand.png",
         "me-retargeted.jpg",
         "smile.json",

@@ -152,7 +152,8 @@ def center_settings(path, **compute):
     )
 
 
-def test_a_generator_without_landmarks(centered, store):
+def test_a_generator_without_landmarks(centered, store, monkeypatch):
+    monkeypatch.delattr("pipeline.edit.make_detector")  # none is loaded, nor its weights fetched
     photo = Photo(pixels=smooth_picture(120, 160))
     pipeline = Pipeline(center_settings(centered), store=store)
     result = pipeline.edit(photo, [parse_drag("80,60:90,66")])
