@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from drag.landmarks import Landmarks, face_axes
 from drag.shape import FARTHEST, Pose, Shape, ShapeModel, Shift, to_shape
 
-SWEEPS = 3
+SWEEPS = 3  # over the pairs that are parted
 LID = 0.005  # distances between the eyes that stay between closed eyelids, or between the lips
 BROW = 0.06  # least height of a brow above the eyelid under it
 LIP = 0.5  # of its thickness that a lip keeps
@@ -100,9 +100,9 @@ def _part(
         own = float(shape[second, axis] - shape[first, axis])
         lack = min(gap, own * kept if own > 0 else own) - float(there[second, axis] - there[first, axis])
         if lack > 1e-9:
-            may = (1.0, 1.0) if movable is None else (float(movable[first]), float(movable[second]))
-            own_share = share if may[0] == may[1] else may[0]
-            there[first, axis] -= may[0] * own_share * lack
-            there[second, axis] += may[1] * (1 - own_share) * lack
+            pull = np.array([share, 1 - share])
+            if movable is not None:
+                pull = pull * movable[[first, second]]
+            there[[first, second], axis] += np.array([-1, 1]) * pull * (lack / max(pull.sum(), 1e-9))
             found = True
     return found

@@ -27,17 +27,24 @@ class Returned:
     """A change that was put back.
 
     Attributes:
-        photo: the edited photo; with `composite="crop"` the edited crop.
+        original: the photo before.
         crop: (size, size, 3) from 0 to 255, of which it was made: landmarks that fell short are moved on.
         patch: what the photo changed; None with `composite="crop"`.
         seen: landmarks that were looked for, before and after; None where there were none to look for, or no face
             was found again.
     """
 
-    photo: Photo
+    original: Photo
     crop: Crop
     patch: Patch | None
     seen: Sight | None
+
+    def photo(self) -> Photo:
+        """Return the edited photo; with `composite="crop"` the edited crop."""
+        if self.patch:
+            return self.original.edited(self.patch.on(self.original.pixels))
+        pixels = np.clip(self.crop + 0.5, 0, 255).astype(np.uint8)
+        return Photo(pixels=pixels, format=self.original.format).edited(pixels)
 
 
 def put_back(
@@ -61,35 +68,26 @@ def put_back(
     way = _Way(subject, plan.allowed_in(subject), settings, detector if moving else None)
     drawn = both_landmarks(subject.reconstruction, after, detector) if detector else None
     if drawn is None:
-        return way.returned(way.go(after))
+        return way.go(after)
     first, last = drawn
 
-    def attempt(ways: NDArray[np.float64]) -> _Made:
+    def attempt(ways: NDArray[np.float64]) -> Returned:
         finished, moved = finish(after, first, last, ways, most=settings.finish)
         return way.go(finished, (first, moved))
 
     made = attempt(ways)
     if not settings.finish or made.seen is None:
-        return way.returned(made)
+        return made
     lack = lacking(ways, made.seen)
     if np.hypot(*lack.T).max() < CLOSE * unit(len(after)):
-        return way.returned(made)
+        return made
     again = attempt(ways + beyond(ways, lack))
     nearer = again.seen and _total(lacking(ways, again.seen)) < _total(lack)
-    return way.returned(again if nearer else made)
+    return again if nearer else made
 
 
 def _total(lack: NDArray[np.float64]) -> float:
     return float(np.hypot(*lack.T).sum())
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Made:
-    """A crop, the patch that it makes of the photo, and what is seen of it."""
-
-    crop: Crop
-    patch: Patch | None
-    seen: Sight | None
 
 
 class _Way:
@@ -110,12 +108,17 @@ class _Way:
         if self.start is None and subject.face:
             self.start = subject.alignment.to_crop(subject.face.landmarks)
 
-    def go(self, crop: Crop, drawn: Sight | None = None) -> _Made:
+    def go(self, crop: Crop, drawn: Sight | None = None) -> Returned:
         """Put a crop back, with what is known of its landmarks and of those of the reconstruction."""
         subject, settings = self.subject, self.settings
         if settings.composite == "crop":
             seen = crop_landmarks(crop, self.detector) if self.detector and drawn else None
-            return _Made(crop=crop, patch=None, seen=None if seen is None or drawn is None else (drawn[0], seen))
+            return Returned(
+                original=subject.photo,
+                crop=crop,
+                patch=None,
+                seen=None if seen is None or drawn is None else (drawn[0], seen),
+            )
         patch = composite(
             subject.photo,
             subject.alignment,
@@ -129,14 +132,9 @@ class _Way:
         seen = None
         if self.detector and before is not None:
             seen = look(subject, patch.part(subject.photo.pixels, *self.part), detector=self.detector)
-        return _Made(crop=crop, patch=patch, seen=None if seen is None or before is None else (before, seen))
-
-    def returned(self, made: _Made) -> Returned:
-        """Return what was made as a photo."""
-        photo = self.subject.photo
-        if made.patch is None:
-            pixels = np.clip(made.crop + 0.5, 0, 255).astype(np.uint8)
-            edited = Photo(pixels=pixels, format=photo.format).edited(pixels)
-        else:
-            edited = photo.edited(made.patch.on(photo.pixels))
-        return Returned(photo=edited, crop=made.crop, patch=made.patch, seen=made.seen)
+        return Returned(
+            original=subject.photo,
+            crop=crop,
+            patch=patch,
+            seen=None if seen is None or before is None else (before, seen),
+        )

@@ -269,7 +269,7 @@ class Pipeline:
         edited = subject.render(dragged.w)
         back = put_back(subject, plan, edited, settings, self.detector if subject.face else None)
         return EditResult(
-            photo=back.photo,
+            photo=back.photo(),
             subject=subject,
             plan=plan,
             points=points,

@@ -95,7 +95,7 @@ def test_nothing_is_looked_for_where_no_landmark_moves(smile, made):
     back = put_back(smile.subject, plan, smile.edited, CompositeSettings(), detector)
     assert detector.calls == 3
     assert back.seen is None
-    assert (back.photo.pixels != smile.subject.photo.pixels).any()
+    assert (back.photo().pixels != smile.subject.photo.pixels).any()
 
 
 def test_without_a_face_nothing_is_detected(smile):
@@ -103,4 +103,4 @@ def test_without_a_face_nothing_is_detected(smile):
     plan = Plan(drags=(Drag(handle=(200.0, 200.0), target=(210.0, 200.0)),))
     back = put_back(subject, plan, smile.edited, CompositeSettings(), None)
     assert back.seen is None
-    assert (back.photo.pixels != subject.photo.pixels).any()
+    assert (back.photo().pixels != subject.photo.pixels).any()
