@@ -109,22 +109,24 @@ def test_settings_may_change_on_the_way_but_shapes_may_not(faces, tmp_path):
 
 
 @pytest.mark.usefixtures("_early")
-def test_growing_keeps_the_picture_at_the_start(faces, tmp_path):
+def test_growing_goes_on_from_the_averages_and_keeps_their_picture_at_the_start(faces, tmp_path):
     small = steps(faces, tmp_path, 4)
     settings = replace(TINY, size=32, new_alone=8)
     pictures = read_pictures(draw_faces(tmp_path / "large", 4, 32), 32)
     grown = Trainer(settings, pictures, Blocks(), state=checkpoint.load(tmp_path / "checkpoint.pt"))
     ws = torch.randn(2, grown.networks.num_ws, 16, generator=torch.Generator().manual_seed(0))
-    for name in ("generator", "mean_generator"):
-        before, after = (getattr(t.networks, name).synthesis for t in (small, grown))
-        with torch.no_grad():
-            expected = after.blocks[-1].upsample(before(ws[:, : small.networks.num_ws]))
-            assert torch.allclose(after(ws), expected, atol=1e-5)
+    with torch.no_grad():
+        shown = small.networks.mean_generator.synthesis(ws[:, : small.networks.num_ws])
+        assert not torch.allclose(small.networks.generator.synthesis(ws[:, : small.networks.num_ws]), shown, atol=1e-5)
+        for generator in (grown.networks.generator, grown.networks.mean_generator):
+            expected = generator.synthesis.blocks[-1].upsample(shown)
+            assert torch.allclose(generator.synthesis(ws), expected, atol=1e-5)
     assert grown.networks.encoder.size == 16
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         small_x = torch.nn.functional.avg_pool2d(x, 2)
-        assert torch.allclose(grown.networks.encoder(x), small.networks.encoder(small_x), atol=1e-5)
+        for encoder in (grown.networks.encoder, grown.networks.mean_encoder):
+            assert torch.allclose(encoder(x), small.networks.mean_encoder(small_x), atol=1e-5)
     assert small.adversarial > grown.adversarial == 0  # it comes in anew
     assert grown.progress.born == grown.progress.seen == 16
 

@@ -85,7 +85,9 @@ def restore(networks: Networks, state: Mapping[str, Tensor], *, size: int) -> No
 
     Blocks are named by their resolution: those that the state has are kept, others stay as they are, fresh. A fresh
     block of the generator adds nothing to the picture at first (its RGB is zero), so that the grown one shows the old
-    picture enlarged. The picture's way into a grown trunk is fresh.
+    picture enlarged. The picture's way into a grown trunk is fresh. What is kept of a grown generator and encoder are
+    their averages: new blocks would else learn on the last step's weights, and the averages end there with them while
+    the old blocks wait.
 
     Raises:
         InvalidInput: the state is of larger networks, or of other widths.
@@ -94,6 +96,8 @@ def restore(networks: Networks, state: Mapping[str, Tensor], *, size: int) -> No
     grown_to = networks.generator.config.size
     if size > grown_to:
         raise InvalidInput(f"The checkpoint is of {size} px, which cannot become {grown_to}: give --size {size}.")
+    if size < grown_to:
+        state = {**state, **{name.removeprefix("mean_"): value for name, value in state.items() if name.startswith("mean_")}}
     own = networks.state_dict()
     for name, value in own.items():
         if name in state and state[name].shape == value.shape:
