@@ -48,7 +48,7 @@ class DragSettings:
     steps: int = 300
     rows: int = 6
     space: Space = "w+"
-    learning_rate: float = 0.003
+    learning_rate: float = 0.0042
     mask_weight: float = 20.0
     tracker: TrackerName = "nearest"
     feature_resolution: int = 0
@@ -68,10 +68,10 @@ class LandmarkDragSettings(DragSettings):
 
     steps: int = 60
     rows: int = 8
-    learning_rate: float = 0.0035
+    learning_rate: float = 0.0048
     mask_weight: float = 5.0
     patience: int = 15
-    reach: float = 0.065
+    reach: float = 0.09
     tolerance: float = 1.0
 
 

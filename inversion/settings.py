@@ -30,11 +30,11 @@ class InversionSettings:
     space: Literal["w", "w+"] = "w+"
     w_steps: int = 10
     steps: int = 40
-    learning_rate: float = 0.14
+    learning_rate: float = 0.2
     perceptual: Literal["alex", "vgg"] = "vgg"
     pixel_weight: float = 1.0
     prior: Literal["w", "pn", "none"] = "w"
-    pull: float = 0.05
+    pull: float = 0.026
     focus: float = 0.0
     noise: Literal["fixed", "optimise"] = "fixed"
     patience: int = 25

@@ -311,7 +311,7 @@ def test_every_command_takes_the_defaults_of_what_is_asked(cli, command, tmp_pat
     ]
     _, out, _ = cli(command, "--help")
     shown = " ".join(out.replace("│", " ").split())
-    for plain, landmarks in ((300, 60), (0.003, 0.0035)):
+    for plain, landmarks in ((300, 60), (0.0042, 0.0048)):
         assert f"[default: {landmarks}; for --drag X,Y:X,Y {plain}]" in shown
     assert (" --drag STR" in shown, " --preset STR" in shown) == (command != "retarget", command != "edit")
 
