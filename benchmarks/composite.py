@@ -32,7 +32,6 @@ from pipeline.faces import DlibDetector
 from pipeline.flow import FaceMotion
 from pipeline.photo import Photo
 from pipeline.tensors import Crop, to_tensor
-from weights import perceptual
 from weights.compute import resolve_dtype
 from weights.perceptual import Lpips
 from weights.store import Store
@@ -86,8 +85,6 @@ class Judge:
     """Measures against the truth."""
 
     def __init__(self) -> None:
-        # The metric's usual 256 px would not see what this is about.
-        perceptual.MAX_SIZE = LPIPS_SIZE
         self.lpips = Lpips("vgg", store=Store(), device=CPU, dtype=resolve_dtype("auto", CPU))
 
     @torch.no_grad()
@@ -99,7 +96,8 @@ class Judge:
         got, wanted = np.clip(got, 0, 255), truth.astype(np.float32)
         psnr = 10 * np.log10(255**2 / np.square(got - wanted).mean())
         small = [cv2.resize(p, (LPIPS_SIZE, LPIPS_SIZE), interpolation=cv2.INTER_AREA) for p in (got, wanted)]
-        lpips = float(self.lpips(*(to_tensor(p, CPU) for p in small)))
+        # The metric's usual 256 px would not see what this is about.
+        lpips = float(self.lpips(*(to_tensor(p, CPU) for p in small), size=LPIPS_SIZE))
         fine = [high_frequencies(p, len(truth) / size / 2) for p in (got, wanted)]
         return float(psnr), lpips, fine[0] / fine[1]
 

@@ -18,7 +18,7 @@ reconstructions, nothing chosen, lie beside it. Needs the package of benchmarks/
 import argparse
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from drag.settings import DragSettings
 from inversion.project import project
 from inversion.settings import InversionSettings
 from pipeline.tensors import to_array, to_tensor
+from weights.catalog import EMBEDDED
 from weights.compute import resolve_dtype
 from weights.load import LoadedGenerator, load_generator
 from weights.perceptual import Lpips
@@ -263,11 +264,13 @@ def main() -> None:
     parser.add_argument("--faces", type=Path, help="held-out faces; without them, the report is written anew")
     parser.add_argument("--data", type=Path, help="folder or .zip of the training pictures")
     parser.add_argument("--odds", nargs="*", default=[], help="FOLDER=FACTOR, as in training")
-    parser.add_argument("--generator", default="faces-128", help="a name or a file")
+    parser.add_argument("--generator", default=EMBEDDED, help="a name or a file")
     parser.add_argument("--name", help="of its row; by default, the generator's")
     parser.add_argument("--at", type=int, default=256, help="px that pictures are compared at")
     parser.add_argument("--measures", nargs="+", default=list(MEASURES), choices=MEASURES)
     parser.add_argument("--quick", action="store_true", help=f"measure less: {QUICK}")
+    for name in asdict(Amount()):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="other than that")
     parser.add_argument("--items", type=Path, default=Path("out/generator"), help="folder of what was measured")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing after so many")
     parser.add_argument("--metrics", type=Path, nargs="*", default=[], help="of runs, for the curves")
@@ -285,7 +288,9 @@ def main() -> None:
         )
         items.folder.mkdir(parents=True, exist_ok=True)
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        bench = Bench(generator, arguments.at, items, QUICK if arguments.quick else Amount())
+        amount = QUICK if arguments.quick else Amount()
+        given = {name: value for name in asdict(amount) if (value := getattr(arguments, name)) is not None}
+        bench = Bench(generator, arguments.at, items, replace(amount, **given))
         bench.measure(arguments)
         name = arguments.name or generator.name
         update(arguments.output, name, bench.summary(arguments))

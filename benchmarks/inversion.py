@@ -34,6 +34,7 @@ from drag.settings import DragSettings
 from inversion.inversion import invert
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.tensors import to_array, to_tensor
+from weights.catalog import EMBEDDED
 from weights.compute import resolve_dtype
 from weights.load import load_generator
 from weights.perceptual import Lpips
@@ -219,7 +220,7 @@ def main() -> None:
     parser.add_argument("--faces", type=Path, required=True)
     parser.add_argument("--every", type=int, default=1, help="take every n-th face only")
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
-    parser.add_argument("--generator", default="faces-128")
+    parser.add_argument("--generator", default=EMBEDDED)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--kept", type=Path, default=Path("out/inversion"))
     parser.add_argument("--output", type=Path, default=RESULTS / "inversion.md")

@@ -69,7 +69,7 @@ class Inverted:
 
     def __init__(self, folder: Path) -> None:
         self.dtype = resolve_dtype("auto", CPU)
-        self.generator = load_generator("faces-128", device=CPU)
+        self.generator = load_generator(device=CPU)
         self.made_by = f"{self.generator.sha256} {self.dtype} {InversionSettings()} {TuningSettings()}"
         self.items = Items(folder, self.made_by)
 

@@ -21,6 +21,7 @@ from pipeline.align import center_frame, cut
 from pipeline.cli.app import run
 from pipeline.photo import Photo, read_photo, write_photo
 
+NAMES = ["demo", "presets", "composite"]
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
 
@@ -62,14 +63,14 @@ def main() -> None:
     """Make all pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", type=Path)
-    parser.add_argument("--only", choices=["demo", "presets", "composite"])
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     arguments = parser.parse_args()
     IMAGES.mkdir(parents=True, exist_ok=True)
-    if arguments.only in (None, "demo"):
+    if "demo" in arguments.only:
         demo()
-    if arguments.only in (None, "presets"):
+    if "presets" in arguments.only:
         presets()
-    if arguments.faces and arguments.only in (None, "composite"):
+    if arguments.faces and "composite" in arguments.only:
         composites(arguments.faces)
 
 

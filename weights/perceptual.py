@@ -43,9 +43,12 @@ class Lpips(nn.Module):
             self.register_buffer(f"root{i}", head.model[-1].weight.detach().clamp(min=0).sqrt())
         self.eval().requires_grad_(False).to(device)
 
-    def features(self, images: Tensor) -> list[Tensor]:
-        """Map RGB (N, 3, H, W) in [-1, 1] to features, whose sums of squared differences make the metric."""
-        x = (shrink(images) - self.shift) / self.scale
+    def features(self, images: Tensor, *, size: int = MAX_SIZE) -> list[Tensor]:
+        """Map RGB (N, 3, H, W) in [-1, 1] to features, whose sums of squared differences make the metric.
+
+        Pictures of more than `size` px are averaged down to it first.
+        """
+        x = (shrink(images, size) - self.shift) / self.scale
         maps = self.net(x.to(self.dtype).contiguous(memory_format=torch.channels_last))
         out = []
         for i, f in enumerate(maps):
@@ -68,9 +71,9 @@ class Lpips(nn.Module):
             total = total + layer.mean(dim=[1, 2])
         return total
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return LPIPS (N,) between RGB pictures (N, 3, H, W) in [-1, 1]."""
-        return self.distance(self.features(a), self.features(b))
+    def forward(self, a: Tensor, b: Tensor, *, size: int = MAX_SIZE) -> Tensor:
+        """Return LPIPS (N,) between RGB pictures (N, 3, H, W) in [-1, 1]; `size` as for `features`."""
+        return self.distance(self.features(a, size=size), self.features(b, size=size))
 
 
 def layer_weights(weight: Tensor, features: list[Tensor]) -> list[Tensor]:
@@ -82,11 +85,11 @@ def layer_weights(weight: Tensor, features: list[Tensor]) -> list[Tensor]:
     return [F.interpolate(whole, size=f.shape[2:], mode="area")[:, 0].to(f.device) for f in features]
 
 
-def shrink(images: Tensor) -> Tensor:
-    """Average pictures (N, 3, H, W) down to MAX_SIZE px; smaller ones stay."""
-    if images.shape[-1] <= MAX_SIZE:
+def shrink(images: Tensor, size: int = MAX_SIZE) -> Tensor:
+    """Average pictures (N, 3, H, W) down to `size` px; smaller ones stay."""
+    if images.shape[-1] <= size:
         return images
-    return F.interpolate(images, size=(MAX_SIZE, MAX_SIZE), mode="area")
+    return F.interpolate(images, size=(size, size), mode="area")
 
 
 def _load_backbone(net: nn.Module, store: Store, backbone: Backbone) -> None:

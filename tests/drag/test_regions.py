@@ -9,7 +9,7 @@ from drag.settings import Region
 
 @pytest.fixture(scope="module")
 def landmarks(smile):
-    return smile.subject.alignment.to_crop(smile.subject.face.landmarks)
+    return smile.subject.alignment.resized(128).to_crop(smile.subject.face.landmarks)
 
 
 INSIDE = {"face": 30, "mouth": 62, "eyes": 37, "brows": 24, "nose": 30, "jaw": 8}

@@ -62,6 +62,8 @@ def test_large_pictures_are_averaged_first(metric):
     a, b = pictures(1, 2 * MAX_SIZE), pictures(1, 2 * MAX_SIZE, seed=1)
     assert shrink(a).shape[-1] == MAX_SIZE
     assert torch.allclose(ours(a, b), ours(shrink(a), shrink(b)))
+    assert torch.allclose(ours(a, b, size=64), ours(shrink(a, 64), shrink(b, 64)))
+    assert not torch.allclose(ours(a, b, size=2 * MAX_SIZE), ours(a, b))
 
 
 def test_other_pickles_are_refused(tmp_path):

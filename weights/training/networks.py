@@ -97,7 +97,8 @@ def restore(networks: Networks, state: Mapping[str, Tensor], *, size: int) -> No
     if size > grown_to:
         raise InvalidInput(f"The checkpoint is of {size} px, which cannot become {grown_to}: give --size {size}.")
     if size < grown_to:
-        state = {**state, **{name.removeprefix("mean_"): value for name, value in state.items() if name.startswith("mean_")}}
+        averages = {name.removeprefix("mean_"): value for name, value in state.items() if name.startswith("mean_")}
+        state = {**state, **averages}
     own = networks.state_dict()
     for name, value in own.items():
         if name in state and state[name].shape == value.shape:
