@@ -100,11 +100,13 @@ def plot(metrics: list[Path], path: Path) -> None:
     figure, panels = plt.subplots(1, len(CURVES), figsize=(4.5 * len(CURVES), 3.5))
     for file in metrics:
         lines = [json.loads(line) for line in file.read_text().splitlines()]
-        for panel, (key, title) in zip(panels, CURVES.items(), strict=True):
+        for panel, key in zip(panels, CURVES, strict=True):
             points = [(line["seen"], line[key]) for line in lines if key in line]
             if points:
                 panel.plot(*np.array(points).T, label=file.parent.name)
-            panel.set(title=title, xlabel="pictures seen")
+    for panel, title in zip(panels, CURVES.values(), strict=True):
+        panel.set(title=title, xlabel="pictures seen")
+        if panel.lines:
             panel.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=80)
