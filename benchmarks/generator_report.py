@@ -94,20 +94,19 @@ def _cell(row: dict, key: str, form: str, number: str = "") -> str:
 
 
 def plot(metrics: list[Path], path: Path) -> None:
-    """Draw what runs reported, a line a run."""
+    """Draw what runs reported, a line a run, and a panel for each of the curves that any of them has."""
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, len(CURVES), figsize=(4.5 * len(CURVES), 3.5))
-    for file in metrics:
-        lines = [json.loads(line) for line in file.read_text().splitlines()]
-        for panel, key in zip(panels, CURVES, strict=True):
+    runs = {file.parent.name: [json.loads(line) for line in file.read_text().splitlines()] for file in metrics}
+    curves = [key for key in CURVES if any(key in line for lines in runs.values() for line in lines)]
+    figure, panels = plt.subplots(1, len(curves), figsize=(4.5 * len(curves), 3.5), squeeze=False)
+    for panel, key in zip(panels[0], curves, strict=True):
+        for name, lines in runs.items():
             points = [(line["seen"], line[key]) for line in lines if key in line]
             if points:
-                panel.plot(*np.array(points).T, label=file.parent.name)
-    for panel, title in zip(panels, CURVES.values(), strict=True):
-        panel.set(title=title, xlabel="pictures seen")
-        if panel.lines:
-            panel.legend(fontsize=8)
+                panel.plot(*np.array(points).T, label=name)
+        panel.set(title=CURVES[key], xlabel="pictures seen")
+        panel.legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=80)
 
