@@ -262,7 +262,7 @@ def test_points_of_a_picture_without_a_face(cli, photo, quickly, tmp_path):
     points, again, recipe = tmp_path / "p.json", tmp_path / "again.jpg", tmp_path / "r.toml"
     assert cli("edit", photo, *quickly, "--tolerance", 1, "--mask-weight", 5, "--save-points", points)[0] == 6
     assert "exists" in cli("edit", photo, *quickly, "-o", again, "--save-points", points)[2]
-    words = [*quickly[2:], "--points", points, "--learning-rate", 0.003]
+    words = [*quickly[2:], "--points", points, "--learning-rate", 0.0042]
     code, out, _ = cli("edit", photo, *words, "-o", again, "--json", "--save-recipe", recipe)
     told = json.loads(out)
     assert code == 6
