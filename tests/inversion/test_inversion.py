@@ -215,7 +215,7 @@ def test_fields_that_cannot_be(tmp_path, tuned, field):
 @pytest.mark.parametrize(("steps", "patience"), [(8, 0), (30, 3)])
 def test_a_batch_is_inverted_like_its_photos(generator, crop, lpips, steps, patience):
     """Also where one of them reaches its plateau long before the other."""
-    settings = replace(QUICK, steps=steps, patience=patience, learning_rate=0.1)
+    settings = replace(QUICK, steps=steps, patience=patience, learning_rate=0.05)
     own = generator.network.synthesis(generator.network.mapping.w_avg.expand(1, generator.network.config.num_ws, -1))
     crops = torch.cat([own, crop])
     both = invert(generator, crops, lpips=lpips, settings=settings, tuning=UNTUNED)
