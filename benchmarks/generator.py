@@ -1,7 +1,8 @@
 """How good a generator and its encoder are.
 
     python -m benchmarks.generator --faces DIR --data FILE [--generator FILE] [--name ...] [--at 256] [--quick]
-        [--measures encoder inversion samples frechet drag path] [--minutes 20] [--metrics RUN/metrics.jsonl ...]
+        [--measures encoder inversion samples frechet drag path] [--pairs 20, and other amounts] [--minutes 20]
+        [--metrics RUN/metrics.jsonl ...]
 
 On the held-out faces of DIR/aligned: LPIPS(vgg) and MSE (pictures in [0, 1]) of the encoder's reconstruction, and of
 W+ after 200 steps. On samples of random z, not truncated: the share in which dlib finds a face, and the Fréchet
@@ -269,8 +270,8 @@ def main() -> None:
     parser.add_argument("--at", type=int, default=256, help="px that pictures are compared at")
     parser.add_argument("--measures", nargs="+", default=list(MEASURES), choices=MEASURES)
     parser.add_argument("--quick", action="store_true", help=f"measure less: {QUICK}")
-    for name in asdict(Amount()):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="other than that")
+    for name, usual in asdict(Amount()).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"by default {usual}, or what --quick says")
     parser.add_argument("--items", type=Path, default=Path("out/generator"), help="folder of what was measured")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing after so many")
     parser.add_argument("--metrics", type=Path, nargs="*", default=[], help="of runs, for the curves")

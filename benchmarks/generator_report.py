@@ -97,11 +97,11 @@ def plot(metrics: list[Path], path: Path) -> None:
     """Draw what runs reported, a line a run, and a panel for each of the curves that any of them has."""
     import matplotlib.pyplot as plt
 
-    runs = {file.parent.name: [json.loads(line) for line in file.read_text().splitlines()] for file in metrics}
-    curves = [key for key in CURVES if any(key in line for lines in runs.values() for line in lines)]
+    runs = [(file.parent.name, [json.loads(line) for line in file.read_text().splitlines()]) for file in metrics]
+    curves = [key for key in CURVES if any(key in line for _, lines in runs for line in lines)]
     figure, panels = plt.subplots(1, len(curves), figsize=(4.5 * len(curves), 3.5), squeeze=False)
     for panel, key in zip(panels[0], curves, strict=True):
-        for name, lines in runs.items():
+        for name, lines in runs:
             points = [(line["seen"], line[key]) for line in lines if key in line]
             if points:
                 panel.plot(*np.array(points).T, label=name)
