@@ -31,6 +31,7 @@ import pipeline.composite
 import pipeline.finish
 import pipeline.flow
 import pipeline.grain
+import pipeline.mouth
 from benchmarks.faces import SCALE, Observer
 from benchmarks.items import Items
 from drag.editor import DragResult
@@ -493,7 +494,7 @@ def main() -> None:
         subjects |= zip(some, bench.pipeline.invert_all([aligned[name] for name in some]), strict=True)
     modules = (
         drag.limits, drag.shape, pipeline.back, pipeline.check, pipeline.composite, pipeline.finish, pipeline.flow,
-        pipeline.grain,
+        pipeline.grain, pipeline.mouth,
     )  # fmt: skip
     composite = "".join(Path(str(module.__file__)).read_text() for module in modules)
     told = asdict(settings)

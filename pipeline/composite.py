@@ -18,6 +18,7 @@ from drag.shape import outlined
 from pipeline.align import Alignment, cut, outside
 from pipeline.flow import FaceMotion, landmark_motion, motion, warp
 from pipeline.grain import measure_grain
+from pipeline.mouth import SIDE, Mouth, met
 from pipeline.photo import EightBit, Photo, Pixels, deepen, eight_bit
 from pipeline.settings import CompositeSettings
 from pipeline.tensors import Crop
@@ -122,7 +123,7 @@ def composite(
     if settings.composite == "paste":
         layers = _pasted(edited)
     else:
-        layers = _carried(_crop(photo, alignment), reconstruction, edited, mask, face)
+        layers = _carried(photo, alignment, reconstruction, edited, mask, face)
     grainy = settings.match_grain and settings.composite == "detail"
     painter = _Painter(photo, alignment, layers, mask, match_grain=grainy)
     patch = Patch.of(photo, painter.rows, painter.columns)
@@ -199,12 +200,14 @@ class _Layers:
         edited: in the photo's light and sharpness.
         flow: (size, size, 2), from the edited crop to the reconstruction.
         trust: (size, size), the share of the photo's detail that is carried along.
+        mouth: what of the photo is seen inside of it; None where the generator knows better.
     """
 
     reconstruction: Crop
     edited: Crop
     flow: Field
     trust: Field
+    mouth: Mouth | None = None
 
 
 def _restored(picture: Crop) -> Crop:
@@ -219,19 +222,25 @@ def _pasted(edited: Crop) -> _Layers:
     return _Layers(reconstruction=edited, edited=edited, flow=still, trust=still[..., 0])
 
 
-def _carried(crop: Crop, reconstruction: Crop, edited: Crop, mask: Field, face: FaceMotion | None) -> _Layers:
+def _carried(
+    photo: Photo, alignment: Alignment, reconstruction: Crop, edited: Crop, mask: Field, face: FaceMotion | None
+) -> _Layers:
     """Find what moved and what is new, and bring the generator's pictures into the photo's light."""
-    size = len(crop)
+    crop, size = _crop(photo, alignment), alignment.size
     error = max(float((_strength(_restored(crop) - reconstruction) * mask).sum() / mask.sum()), 1e-3)
-    known = None
+    known = mouth = None
     if face and error > POOR:
-        known, own = (landmark_motion(outlined(a), outlined(b), size) for a, b in (face.drawn, face.photo))
+        near = _crop(photo, alignment.resized(SIDE))
+        shift = met(near, face.photo[0], size) - face.photo[0]
+        start, end = (landmarks + shift for landmarks in face.photo)
+        known, own = (landmark_motion(outlined(a), outlined(b), size) for a, b in (face.drawn, (start, end)))
     flow, trust = motion(reconstruction, edited, known=known)
     drawn = warp(reconstruction, flow)
     new = _new(edited - drawn, error)[..., None]
     moved = drawn
     if known:  # a lip of the photo is not quite where the generator drew it
         flow += own.flow - known.flow
+        mouth = Mouth.of(near, start, end, flow)
         moved = warp(reconstruction, flow)
     # What is new comes on top of what moved, and where nothing of the photo's detail is left, in its place.
     fresh = new * (1 - trust[..., None])
@@ -242,7 +251,7 @@ def _carried(crop: Crop, reconstruction: Crop, edited: Crop, mask: Field, face: 
     sharper = np.clip(_finest(crop, mask) / max(_finest(reconstruction, mask), 1e-6), 1, SHARPER)
     octave = after - cv2.GaussianBlur(after, (0, 0), 1)
     after = after + (sharper - 1) * (1 - trust[..., None]) * octave
-    return _Layers(reconstruction=before, edited=after, flow=flow, trust=trust)
+    return _Layers(reconstruction=before, edited=after, flow=flow, trust=trust, mouth=mouth)
 
 
 def _new(unexplained: Crop, error: float) -> Field:
@@ -329,9 +338,29 @@ class _Painter:
             detail = cv2.remap(self.srgb, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101).astype(np.float32)
             detail -= cv2.remap(self._soft(layers.reconstruction), u, v, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
             made += trust * detail
+        if layers.mouth:
+            self._fill(made, trust, layers.mouth, inside)
         if self.grain:
             made += np.sqrt(1 - np.square(trust)) * self.grain.make(made.shape[0], made.shape[1], self.rng)[..., None]
         return made
+
+    def _fill(self, made: Field, trust: Field, mouth: Mouth, inside: tuple[slice, slice]) -> None:
+        """Put what is seen of the mouth into a band, in place, but for what is new there and no gap."""
+        around = self.alignment.to_photo(mouth.outline)
+        (x0, y0), (x1, y1) = np.floor(around.min(axis=0)).astype(int), np.ceil(around.max(axis=0)).astype(int) + 1
+        rows, own_rows = _shared(slice(y0, y1), inside[0])
+        columns, own_columns = _shared(slice(x0, x1), inside[1])
+        part = made[own_rows, own_columns]
+        if not part.size:
+            return
+        y, x = np.mgrid[y0 + rows.start : y0 + rows.stop, x0 + columns.start : x0 + columns.stop]
+        points = np.stack([x, y], axis=2).reshape(-1, 2).astype(np.float64)
+        share, sources, deep = mouth.at(self.alignment.to_crop(points).reshape(*x.shape, 2))
+        at = self.alignment.to_photo(sources.reshape(-1, 2)).reshape(sources.shape).astype(np.float32)
+        seen = cv2.remap(self.srgb, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        deep = deep[..., None]
+        share = share[..., None] * np.maximum(trust[own_rows, own_columns], deep)
+        part += share * (seen + deep * (mouth.tone - seen) - part)
 
     def _sample(self, values: Field, rows: slice) -> Field:
         """Resample values of the crop to a band of the photo."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from uuid import UUID
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ from weights.files import replacing
 FRAMES = 48  # at most; longer drags are thinned
 SIDE = 384  # px, the least side of a preview
 FRAME, LAST_FRAME = 80, 1200  # milliseconds
+XMP_BOX = UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")  # of an MP4
 HANDLE, TARGET, PATH = (220, 40, 40), (40, 90, 220), (255, 200, 40)
 
 Canvas = NDArray[np.uint8]
@@ -29,7 +30,7 @@ Canvas = NDArray[np.uint8]
 def write_preview(path: Path, result: DragResult, render: Callable[[Tensor], Crop]) -> None:
     """Write the drag as an animated GIF or WebP or as MP4, with handles, targets and the handles' paths drawn.
 
-    A WebP says in its XMP that it was edited; a GIF and an MP4 say nothing.
+    Each says in its XMP that it was edited.
 
     Args:
         path: ends in .gif, .webp or .mp4.
@@ -46,11 +47,15 @@ def write_preview(path: Path, result: DragResult, render: Callable[[Tensor], Cro
     with replacing(path) as temporary:
         if path.suffix.lower() == ".mp4":
             _write_mp4(temporary, frames)
+            _mark_mp4(temporary)
         else:
             images = [Image.fromarray(frame) for frame in frames]
             durations = [FRAME] * (len(images) - 1) + [LAST_FRAME]
-            said: dict[str, Any] = {"xmp": mark_edited(None)} if path.suffix.lower() == ".webp" else {}
-            images[0].save(temporary, save_all=True, append_images=images[1:], duration=durations, loop=0, **said)
+            images[0].save(
+                temporary, save_all=True, append_images=images[1:], duration=durations, loop=0, xmp=mark_edited(None)
+            )
+            if path.suffix.lower() == ".gif":
+                _mark_gif(temporary)
 
 
 def _write_mp4(path: Path, frames: Sequence[Canvas]) -> None:
@@ -67,6 +72,25 @@ def _write_mp4(path: Path, frames: Sequence[Canvas]) -> None:
     # OpenCV says nothing of what it could not write, as on a full disk.
     if _count_frames(path) != len(shown):
         raise OSError("The preview could not be written whole: make room on the disk")
+
+
+def _mark_gif(path: Path) -> None:
+    """Say in a GIF's XMP that it was edited, as the XMP specification's part 3 lays it out.
+
+    Readers that know no XMP skip blocks by their length byte: the ramp after the packet leads all of them to the end.
+    """
+    block = b"\x21\xff\x0bXMP DataXMP" + mark_edited(None) + bytes([1, *range(255, -1, -1), 0])
+    content = path.read_bytes()
+    flags = content[10]
+    head = 13 + (3 << (flags % 8 + 1) if flags & 0x80 else 0)  # the colours of all frames follow, or none
+    path.write_bytes(content[:head] + block + content[head:])
+
+
+def _mark_mp4(path: Path) -> None:
+    """Say in an MP4's XMP that it was edited: a box of its own at the end, as that specification has it."""
+    packet = mark_edited(None)
+    with path.open("ab") as file:
+        file.write((len(packet) + 24).to_bytes(4, "big") + b"uuid" + XMP_BOX.bytes + packet)
 
 
 def _count_frames(path: Path) -> int:

@@ -1,5 +1,8 @@
 """Moving pictures of drags."""
 
+import json
+import shutil
+import subprocess
 import tracemalloc
 
 import cv2
@@ -10,7 +13,7 @@ from PIL import Image
 
 from drag.editor import DragResult
 from pipeline.faces import Face
-from pipeline.metadata import mark_edited
+from pipeline.metadata import DIGITAL_SOURCE_TYPE, mark_edited
 from pipeline.preview import FRAME, LAST_FRAME, draw_faces, write_preview
 from tests.conftest import full_disk
 
@@ -37,6 +40,28 @@ def test_a_webp_says_that_it_was_edited(tmp_path, drag):
     write_preview(tmp_path / "a.webp", drag, noise)
     with Image.open(tmp_path / "a.webp") as image:
         assert image.info["xmp"] == mark_edited(None)
+
+
+def test_a_gif_that_says_so_is_whole(tmp_path, drag):
+    lights = iter(range(50, 250, 50))
+    write_preview(tmp_path / "a.gif", drag, lambda _: np.full((384, 384, 3), next(lights), np.float32))
+    assert mark_edited(None) in (tmp_path / "a.gif").read_bytes()
+    with Image.open(tmp_path / "a.gif") as image:
+        assert (image.n_frames, image.info["loop"]) == (4, 0)
+        for frame in range(4):
+            image.seek(frame)
+            assert image.convert("L").getpixel((300, 300)) == pytest.approx(50 + 50 * frame, abs=1)
+
+
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
+@pytest.mark.parametrize("ending", ["webp", "gif", "mp4"])
+def test_exiftool_reads_that_a_preview_was_edited(tmp_path, drag, ending):
+    path = tmp_path / f"a.{ending}"
+    write_preview(path, drag, noise)
+    out = subprocess.run(["exiftool", "-j", "-n", "-G1", path], check=True, capture_output=True).stdout
+    (told,) = json.loads(out)
+    assert told["XMP-iptcExt:DigitalSourceType"] == DIGITAL_SOURCE_TYPE
+    assert "ExifTool:Warning" not in told
 
 
 @pytest.mark.parametrize("ending", ["mp4", "gif", "webp"])
