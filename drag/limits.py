@@ -12,7 +12,7 @@ BROW = 0.06  # least height of a brow above the eyelid under it
 LIP = 0.5  # of its thickness that a lip keeps
 FAR = 0.6  # farthest way of a landmark
 
-_LIPS = ((61, 67), (62, 66), (63, 65))  # inner, upper and lower
+INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # upper and lower
 _OUTER_LIPS = ((50, 58), (51, 57), (52, 56))
 _LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))
 _BROWS = ((19, 37), (20, 38), (23, 43), (24, 44))  # brow, eyelid
@@ -42,7 +42,7 @@ def clamp(shape: Shape, shift: Shift, model: ShapeModel) -> tuple[Shift, list[st
         shift = shift * np.minimum(1, FAR / np.maximum(far, 1e-9))[:, None]
         told.append(f"No landmark goes farther than {FAR:.0%} of the distance between the eyes: the ways were cut.")
     there = shape + shift
-    if _part(shape, there, _LIPS, LID) | _part(shape, there, _OUTER_LIPS, 2 * LID):
+    if _part(shape, there, INNER_LIPS, LID) | _part(shape, there, _OUTER_LIPS, 2 * LID):
         told.append("The lips would cross: they meet.")
     if _part(shape, there, _LIDS, LID):
         told.append("The eyelids would cross: they meet.")
@@ -70,7 +70,7 @@ def in_order(before: Landmarks, after: Landmarks, movable: NDArray[np.bool_] | N
     for _ in range(SWEEPS):  # parting one pair may bring another together
         _part(shape, there, _LIP_EDGES, np.inf, kept=LIP, movable=movable)
         _part(shape, there, _CORNERS, np.inf, axis=0, kept=LIP, movable=movable)
-        _part(shape, there, (*_LIPS, *_LIDS), LID, movable=movable)
+        _part(shape, there, (*INNER_LIPS, *_LIDS), LID, movable=movable)
     return before + (there - shape) @ axes
 
 

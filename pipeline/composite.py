@@ -5,9 +5,10 @@ for a change between two pictures of the generator, the reconstruction and the e
 photo's pixels stay. Where they differ, the photo's own pixels are carried along the motion between the two. What
 no motion explains is believed where it stands out plainly from what the generator gets wrong anyway (teeth in the
 place of lips, but no stains on skin): there the generator's pixels fill in, in the photo's light, and with its
-grain and sharpness.
+grain and sharpness. The gap of a mouth that opens is dark, whatever a generator draws there that is far from the photo.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -16,16 +17,15 @@ from numpy.typing import NDArray
 
 from drag.shape import outlined
 from pipeline.align import Alignment, cut, outside
-from pipeline.flow import FaceMotion, landmark_motion, motion, warp
+from pipeline.flow import LUMA, FaceMotion, landmark_motion, motion, smooth, warp
 from pipeline.grain import measure_grain
-from pipeline.mouth import SIDE, Mouth, met
+from pipeline.mouth import SIDE, Array, Mouth, met
 from pipeline.photo import EightBit, Photo, Pixels, deepen, eight_bit
 from pipeline.settings import CompositeSettings
 from pipeline.tensors import Crop
 
 Field = NDArray[np.float32]
 
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 FAINT, PLAIN = 4.0, 12.0  # of 255: changes below the first are none; a change has some above the second
 DOUBTED, BELIEVED = 3.5, 7.0  # times the generator's error on the photo: changes that no motion explains
 POOR = 6.0  # levels of 255, of that error; beyond, pictures say less of a motion than landmarks do
@@ -35,6 +35,8 @@ SHARPER = 2.0  # the generator's finest octave is raised to this at most
 LEAST = 1 / 255  # fainter parts of the mask are none
 # What a pixel becomes when cubic interpolation (Keys 1981, a = -3/4 as OpenCV's) is averaged over pixels again.
 AVERAGED = np.array([-0.01953125, 0.09375, 0.8515625, 0.09375, -0.01953125], np.float32)
+# Where in a pixel a mouth is looked at: each of four rows and columns once.
+WITHIN = np.array([[-0.375, -0.125], [0.125, -0.375], [0.375, 0.125], [-0.125, 0.375]])
 BAND = 256  # rows of the photo worked on at once
 
 
@@ -200,7 +202,7 @@ class _Layers:
         edited: in the photo's light and sharpness.
         flow: (size, size, 2), from the edited crop to the reconstruction.
         trust: (size, size), the share of the photo's detail that is carried along.
-        mouth: what of the photo is seen inside of it; None where the generator knows better.
+        mouth: what of the photo is seen inside of it; None where no landmarks are known, or the generator knows better.
     """
 
     reconstruction: Crop
@@ -264,8 +266,7 @@ def _new(unexplained: Crop, error: float) -> Field:
         unexplained: (size, size, 3), the changes.
         error: of the reconstruction on the photo's crop, the mean strength.
     """
-    rise = np.clip((_strength(unexplained) / error - DOUBTED) / (BELIEVED - DOUBTED), 0, 1)
-    return np.asarray(rise * rise * (3 - 2 * rise), np.float32)
+    return np.asarray(smooth((_strength(unexplained) / error - DOUBTED) / (BELIEVED - DOUBTED)), np.float32)
 
 
 def _strength(difference: Crop) -> Field:
@@ -345,22 +346,31 @@ class _Painter:
         return made
 
     def _fill(self, made: Field, trust: Field, mouth: Mouth, inside: tuple[slice, slice]) -> None:
-        """Put what is seen of the mouth into a band, in place, but for what is new there and no gap."""
+        """Put what is seen of the mouth into a band, and take from `trust` what is no photo's, both in place.
+
+        What the generator drew there and was believed stays, but not in a gap.
+        """
         around = self.alignment.to_photo(mouth.outline)
         (x0, y0), (x1, y1) = np.floor(around.min(axis=0)).astype(int), np.ceil(around.max(axis=0)).astype(int) + 1
         rows, own_rows = _shared(slice(y0, y1), inside[0])
         columns, own_columns = _shared(slice(x0, x1), inside[1])
-        part = made[own_rows, own_columns]
+        part, believed = made[own_rows, own_columns], trust[own_rows, own_columns]
         if not part.size:
             return
         y, x = np.mgrid[y0 + rows.start : y0 + rows.stop, x0 + columns.start : x0 + columns.stop]
-        points = np.stack([x, y], axis=2).reshape(-1, 2).astype(np.float64)
-        share, sources, deep = mouth.at(self.alignment.to_crop(points).reshape(*x.shape, 2))
-        at = self.alignment.to_photo(sources.reshape(-1, 2)).reshape(sources.shape).astype(np.float32)
-        seen = cv2.remap(self.srgb, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-        deep = deep[..., None]
-        share = share[..., None] * np.maximum(trust[own_rows, own_columns], deep)
-        part += share * (seen + deep * (mouth.tone - seen) - part)
+        points = np.stack([x, y], axis=2).astype(np.float64)
+        covered, gap, paint = np.zeros_like(believed), np.zeros_like(believed), np.zeros_like(part)
+        for offset in WITHIN:
+            share, sources, deep = mouth.at(_mapped(self.alignment.to_crop, points + offset))
+            # Edges are antialiased, and what is merely moved is not blurred.
+            at = (_mapped(self.alignment.to_photo, sources) - offset).astype(np.float32)
+            seen = cv2.remap(self.srgb, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+            weight = share[..., None] * np.maximum(believed, deep[..., None]) / len(WITHIN)
+            covered += weight
+            gap += weight * deep[..., None]
+            paint += weight * (seen + deep[..., None] * (mouth.tone - seen))
+        part += paint - covered * part
+        believed *= 1 - gap
 
     def _sample(self, values: Field, rows: slice) -> Field:
         """Resample values of the crop to a band of the photo."""
@@ -375,6 +385,11 @@ class _Painter:
     def _soft(self, values: Field) -> Field:
         """Blur values of the crop where the photo's pixels are larger than the crop's."""
         return values if self.scale >= 1 else np.asarray(cv2.GaussianBlur(values, (0, 0), 0.5 / self.scale), np.float32)
+
+
+def _mapped(way: Callable[[Array], Array], points: Array) -> Array:
+    """Map points (h, w, 2) by what maps (n, 2)."""
+    return way(points.reshape(-1, 2)).reshape(points.shape)
 
 
 def _within(corners: NDArray[np.float64], margin: float, photo: Photo) -> tuple[slice, slice]:

@@ -4,6 +4,7 @@ Small crops are enlarged for it, so that they, too, give the flow pixels to work
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.tensors import Crop
 
 Field = NDArray[np.float32]
 
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 WORK = 1024  # px; small crops are enlarged to it
 SMOOTHNESS = (1 / 16, 1 / 40)  # of the crop's size: how far a pixel's motion is its neighbourhood's
 STANDING = 0.93  # of its error is counted of the simpler motion: rest is likelier than motion, and smooth than rough
@@ -163,6 +165,12 @@ def landmark_motion(before: Landmarks, after: Landmarks, size: int) -> Known:
     least, most = np.minimum(ways.min(axis=0), 0), np.maximum(ways.max(axis=0), 0)
     flow = np.clip(_resize(flow, size), least, most).astype(np.float32)  # nothing goes farther than landmarks do
     return Known(flow, np.clip(_resize(doubt, size), 0, 1))
+
+
+def smooth(rise: NDArray[Any]) -> NDArray[Any]:
+    """Return a rise from 0 to 1, cut off beyond, with smooth ends."""
+    rise = np.clip(rise, 0, 1)
+    return np.asarray(rise * rise * (3 - 2 * rise))
 
 
 def warp(picture: Field, flow: Field) -> Field:

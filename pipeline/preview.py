@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import cv2
@@ -21,6 +22,7 @@ from weights.files import replacing
 FRAMES = 48  # at most; longer drags are thinned
 SIDE = 384  # px, the least side of a preview
 FRAME, LAST_FRAME = 80, 1200  # milliseconds
+LOOPS = b"\x21\xff\x0bNETSCAPE2.0"  # begins a GIF's block of 5 bytes more
 XMP_BOX = UUID("be7acfcb-97a9-42e8-9c71-999491e3afac")  # of an MP4
 HANDLE, TARGET, PATH = (220, 40, 40), (40, 90, 220), (255, 200, 40)
 
@@ -51,9 +53,8 @@ def write_preview(path: Path, result: DragResult, render: Callable[[Tensor], Cro
         else:
             images = [Image.fromarray(frame) for frame in frames]
             durations = [FRAME] * (len(images) - 1) + [LAST_FRAME]
-            images[0].save(
-                temporary, save_all=True, append_images=images[1:], duration=durations, loop=0, xmp=mark_edited(None)
-            )
+            said: dict[str, Any] = {"xmp": mark_edited(None)} if path.suffix.lower() == ".webp" else {}
+            images[0].save(temporary, save_all=True, append_images=images[1:], duration=durations, loop=0, **said)
             if path.suffix.lower() == ".gif":
                 _mark_gif(temporary)
 
@@ -83,6 +84,8 @@ def _mark_gif(path: Path) -> None:
     content = path.read_bytes()
     flags = content[10]
     head = 13 + (3 << (flags % 8 + 1) if flags & 0x80 else 0)  # the colours of all frames follow, or none
+    if content[head:].startswith(LOOPS):  # some readers look for it there alone
+        head += len(LOOPS) + 5
     path.write_bytes(content[:head] + block + content[head:])
 
 
