@@ -53,6 +53,7 @@ class Mouth:
         axes: (2, 2), the vector to the right one, and the one downward of length 1.
         upper: (n,), how far below the line between the corners the upper lip ends in each column.
         lower: (n,), where the lower one begins.
+        moves: (n,) from 0 to 1, how far it is sure that the lips part or meet there: else all is left to the flow.
         top: (n, 2), where in the photo the upper lip ends.
         bottom: (n, 2), where in the photo the lower one begins.
         down: (2,), which way is down in the photo, of length 1.
@@ -68,6 +69,7 @@ class Mouth:
     axes: Array
     upper: Array
     lower: Array
+    moves: Array
     top: Array
     bottom: Array
     down: Array
@@ -85,7 +87,7 @@ class Mouth:
         Args:
             picture: the photo's crop at SIDE px, (SIDE, SIDE, 3) from 0 to 255.
             before: (68, 2), landmarks of the photo, in pixels of the crop.
-            after: (68, 2), where they go. A mouth that opens or closes by what a detector jitters does not.
+            after: (68, 2), where they go.
             flow: (size, size, 2), from the edited crop to the photo's.
         """
         size = len(flow)
@@ -96,9 +98,7 @@ class Mouth:
         edges = _edges(before, start, own)
         depth = edges[1] - edges[0]
         upper, lower = _edges(after, corner, axes)
-        jitter = CLOSE * unit(size)
-        opens = lower - upper - depth
-        kept = opens * (1 - smooth(np.abs(opens) / jitter - 0.5))
+        opens = np.abs(lower - upper - depth) / (CLOSE * unit(size))
         columns = np.linspace(0, 1, COLUMNS)[:, None] * own[0] + start
         top, bottom = (columns + edge[:, None] * own[1] for edge in edges)
         width = np.hypot(*own[0])
@@ -113,8 +113,9 @@ class Mouth:
         return cls(
             corner=corner,
             axes=axes,
-            upper=upper + kept / 2,
-            lower=lower - kept / 2,
+            upper=upper,
+            lower=lower,
+            moves=smooth(opens - 0.5),
             top=top,
             bottom=bottom,
             down=own[1],
@@ -163,7 +164,7 @@ class Mouth:
         stretched = np.where(inside > 0, self.wide * smooth((opening - depth) / (SOFT * width)), 0)
         evenly = top + (bottom - top) * (under / np.maximum(opening, 1e-9))[..., None]
         whole += stretched[..., None] * (evenly - whole)
-        ends = smooth(np.minimum(along, 1 - along) / BAND)
+        ends = smooth(np.minimum(along, 1 - along) / BAND) * there(self.moves)
         beside = np.minimum(inside, 0) / width
         share, near = smooth(2 * (1 + beside / LIPS)) * ends, smooth(1 + beside / BAND) * ends
         sources = points + _look(self.flow, points)
