@@ -5,7 +5,7 @@ for a change between two pictures of the generator, the reconstruction and the e
 photo's pixels stay. Where they differ, the photo's own pixels are carried along the motion between the two. What
 no motion explains is believed where it stands out plainly from what the generator gets wrong anyway (teeth in the
 place of lips, but no stains on skin): there the generator's pixels fill in, in the photo's light, and with its
-grain and sharpness. The gap of a mouth that opens is dark, whatever a generator draws there that is far from the photo.
+grain and sharpness. Where a mouth opens, a generator that shows the photo poorly is not asked: the gap is dark.
 """
 
 from collections.abc import Callable
