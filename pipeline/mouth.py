@@ -82,7 +82,7 @@ class Mouth:
 
     @classmethod
     def of(cls, picture: Field, before: Landmarks, after: Landmarks, flow: Field) -> "Mouth | None":
-        """Look into a photo's mouth; None where it is not known or too narrow for it, as in profile.
+        """Look into a photo's mouth; None where lips neither part nor meet, are not known, or seen in profile.
 
         Args:
             picture: the photo's crop at SIDE px, (SIDE, SIDE, 3) from 0 to 255.
@@ -98,7 +98,9 @@ class Mouth:
         edges = _edges(before, start, own)
         depth = edges[1] - edges[0]
         upper, lower = _edges(after, corner, axes)
-        opens = np.abs(lower - upper - depth) / (CLOSE * unit(size))
+        moves = smooth(np.abs(lower - upper - depth) / (CLOSE * unit(size)) - 0.5)
+        if not moves.any():
+            return None
         columns = np.linspace(0, 1, COLUMNS)[:, None] * own[0] + start
         top, bottom = (columns + edge[:, None] * own[1] for edge in edges)
         width = np.hypot(*own[0])
@@ -115,7 +117,7 @@ class Mouth:
             axes=axes,
             upper=upper,
             lower=lower,
-            moves=smooth(opens - 0.5),
+            moves=moves,
             top=top,
             bottom=bottom,
             down=own[1],
