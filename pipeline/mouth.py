@@ -39,7 +39,7 @@ OPEN = 0.35  # a mouth open wider has its own gap, which is stretched
 # In lights of the lower lip, which is 1:
 BEND = 0.12  # what a line costs that jumps by one place from a column to the next,
 LOW = 0.25  # and what it costs to be under the upper lip where it could be above the lower one: there are teeth
-DARK = 0.3  # what is in a gap, at most
+DARK = 0.2  # what is in a gap, at most
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -230,9 +230,10 @@ def _edges(landmarks: Landmarks, corner: Array, axes: Array) -> tuple[Array, Arr
         along, below = ((landmarks[list(edge)] - corner) @ np.linalg.inv(axes)).T
         # Of a face that looks aside, one may lie behind the next, or beyond the corner.
         along = np.clip(np.maximum.accumulate(along), 0, 1)
-        heights = np.interp(np.linspace(0, 1, COLUMNS), along, below)
-        heights[[0, -1]] = 0
-        edges.append(heights)
+        heights = np.interp(np.linspace(0, 1, COLUMNS), along, below)[1:-1]
+        # Smooth, and 0 at the corners: as if it went on beyond each turned by half.
+        around = np.concatenate([[0], -heights[::-1], [0], heights, [0], -heights[::-1], [0]])
+        edges.append(cv2.GaussianBlur(around[None], (0, 0), COLUMNS / 16)[0][COLUMNS - 1 : 2 * COLUMNS - 1])
     middle = (edges[0] + edges[1]) / 2
     return np.minimum(edges[0], middle), np.maximum(edges[1], middle)
 

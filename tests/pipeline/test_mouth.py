@@ -9,14 +9,14 @@ import pytest
 from drag.shape import shape_model
 from pipeline.composite import composite
 from pipeline.flow import FaceMotion, landmark_motion, warp
-from pipeline.mouth import BEND, SIDE, Mouth, _line, met
+from pipeline.mouth import BEND, DARK, SIDE, Mouth, _line, met
 from pipeline.photo import Photo
 from pipeline.settings import CompositeSettings
 from tests.pipeline.crops import SIZE, placed, seen
 
 ZOOM = SIDE / SIZE
 STILL = np.zeros((SIZE, SIZE, 2), np.float32)
-SKIN, LIPS, TEETH, DARK = 200, 120, 240, 20
+SKIN, LIPS, TEETH, LINE = 200, 120, 240, 20
 UPPER, LOWER = [61, 62, 63], [67, 66, 65]
 OVER, BENEATH = [49, 50, 51, 52, 53], [59, 58, 57, 56, 55]  # the outer edges
 
@@ -46,7 +46,7 @@ def drawn(opening: float, *, dark: tuple[float, float] = (0, 0)) -> np.ndarray:
     y = (np.arange(SIDE) + 0.5) / ZOOM - 0.5
     picture[(y > 76) & (y < 84 + opening + 8), 160:360] = LIPS
     picture[(y >= 84) & (y < 84 + opening), 160:360] = TEETH
-    picture[(y >= dark[0]) & (y < dark[1]), 160:360] = DARK
+    picture[(y >= dark[0]) & (y < dark[1]), 160:360] = LINE
     return picture
 
 
@@ -86,7 +86,7 @@ def test_where_it_opens_teeth_keep_their_size_and_the_gap_between_them_is_dark()
     assert share[(rows > 84) & (rows < 97)] == pytest.approx(1)
     assert (np.diff(sources[(rows > 84) & (rows < 98)]) > -1e-4).all()  # nothing twice
     assert mouth.tone == pytest.approx(mouth.tone[0] * np.ones(3))
-    assert mouth.tone[0] <= 0.3 * LIPS
+    assert mouth.tone[0] <= DARK * LIPS
 
 
 @pytest.mark.parametrize(("degrees", "size"), [(25, SIZE), (-70, SIZE), (180, 2 * SIZE), (0, 4 * SIZE)])
@@ -129,7 +129,8 @@ def test_landmarks_beyond_a_corner_or_unknown():
     aside = at.copy()
     aside[[63, 65], 0] = at[64, 0] + [1.5, 0.5]
     mouth = Mouth.of(drawn(6), aside, opened(aside, 4), STILL)
-    assert (mouth.upper[[0, -1]] == mouth.lower[[0, -1]]).all()
+    assert mouth.upper[[0, -1]] == pytest.approx(0, abs=1e-9)
+    assert mouth.lower[[0, -1]] == pytest.approx(0, abs=1e-9)
     unknown = at.copy()
     unknown[62] = np.nan
     assert Mouth.of(drawn(6), unknown, at, STILL) is None
@@ -252,7 +253,7 @@ def test_in_a_photo_the_gap_has_the_lips_hue_and_less_light():
     after = opened(at, 8)
     line = put(drawn(6), at, after, 10)
     middle = round((84 + 6 + 4.5) * 4)
-    assert line[middle - 8 : middle + 8] == pytest.approx(0.3 * LIPS, abs=4)
+    assert line[middle - 8 : middle + 8] == pytest.approx(DARK * LIPS, abs=4)
     teeth = line > (TEETH + LIPS) / 2
     assert teeth[84 * 4 : 100 * 4].sum() / 4 == pytest.approx(6, abs=0.8)
 
