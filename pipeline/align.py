@@ -39,11 +39,11 @@ class Alignment:
         return np.hstack([linear, -linear @ self.matrix[:, 2:]])
 
     def to_photo(self, points: Array) -> Array:
-        """Map points (n, 2) of the crop to the photo."""
+        """Map points (..., 2) of the crop to the photo."""
         return points @ self.matrix[:, :2].T + self.matrix[:, 2]
 
     def to_crop(self, points: Array) -> Array:
-        """Map points (n, 2) of the photo to the crop."""
+        """Map points (..., 2) of the photo to the crop."""
         inverse = self.inverse
         return points @ inverse[:, :2].T + inverse[:, 2]
 

@@ -8,7 +8,6 @@ place of lips, but no stains on skin): there the generator's pixels fill in, in 
 grain and sharpness. Where a mouth opens, a generator that shows the photo poorly is not asked: the gap is dark.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -19,7 +18,7 @@ from drag.shape import outlined
 from pipeline.align import Alignment, cut, outside
 from pipeline.flow import LUMA, FaceMotion, landmark_motion, motion, smooth, warp
 from pipeline.grain import measure_grain
-from pipeline.mouth import SIDE, Array, Mouth, met
+from pipeline.mouth import SIDE, Mouth, met
 from pipeline.photo import EightBit, Photo, Pixels, deepen, eight_bit
 from pipeline.settings import CompositeSettings
 from pipeline.tensors import Crop
@@ -350,20 +349,18 @@ class _Painter:
 
         What the generator drew there and was believed stays, but not in a gap.
         """
-        around = self.alignment.to_photo(mouth.outline)
-        (x0, y0), (x1, y1) = np.floor(around.min(axis=0)).astype(int), np.ceil(around.max(axis=0)).astype(int) + 1
-        rows, own_rows = _shared(slice(y0, y1), inside[0])
-        columns, own_columns = _shared(slice(x0, x1), inside[1])
+        around = _within(self.alignment.to_photo(mouth.outline), 0, self.photo)
+        own_rows, own_columns = (_shared(*ways)[1] for ways in zip(around, inside, strict=True))
         part, believed = made[own_rows, own_columns], trust[own_rows, own_columns]
         if not part.size:
             return
-        y, x = np.mgrid[y0 + rows.start : y0 + rows.stop, x0 + columns.start : x0 + columns.stop]
+        y, x = np.mgrid[inside][:, own_rows, own_columns]
         points = np.stack([x, y], axis=2).astype(np.float64)
         covered, gap, paint = np.zeros_like(believed), np.zeros_like(believed), np.zeros_like(part)
         for offset in WITHIN:
-            share, sources, deep = mouth.at(_mapped(self.alignment.to_crop, points + offset))
+            share, sources, deep = mouth.at(self.alignment.to_crop(points + offset))
             # Edges are antialiased, and what is merely moved is not blurred.
-            at = (_mapped(self.alignment.to_photo, sources) - offset).astype(np.float32)
+            at = (self.alignment.to_photo(sources) - offset).astype(np.float32)
             seen = cv2.remap(self.srgb, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
             weight = share[..., None] * np.maximum(believed, deep[..., None]) / len(WITHIN)
             covered += weight
@@ -385,11 +382,6 @@ class _Painter:
     def _soft(self, values: Field) -> Field:
         """Blur values of the crop where the photo's pixels are larger than the crop's."""
         return values if self.scale >= 1 else np.asarray(cv2.GaussianBlur(values, (0, 0), 0.5 / self.scale), np.float32)
-
-
-def _mapped(way: Callable[[Array], Array], points: Array) -> Array:
-    """Map points (h, w, 2) by what maps (n, 2)."""
-    return way(points.reshape(-1, 2)).reshape(points.shape)
 
 
 def _within(corners: NDArray[np.float64], margin: float, photo: Photo) -> tuple[slice, slice]:

@@ -101,8 +101,7 @@ class Mouth:
         moves = smooth(np.abs(lower - upper - depth) / (CLOSE * unit(size)) - 0.5)
         if not moves.any():
             return None
-        columns = np.linspace(0, 1, COLUMNS)[:, None] * own[0] + start
-        top, bottom = (columns + edge[:, None] * own[1] for edge in edges)
+        top, bottom = (_drawn(edge, start, own) for edge in edges)
         width = np.hypot(*own[0])
         places = np.linspace(0, 1, PLACES) * (depth + RIM * width)[:, None]
         seen = _seen(picture, top[:, None] + places[..., None] * own[1], size)
@@ -132,10 +131,8 @@ class Mouth:
     @property
     def outline(self) -> Array:
         """Places (n, 2) around all that belongs to the mouth."""
-        columns = np.linspace(0, 1, COLUMNS)[:, None] * self.axes[0] + self.corner
         band = LIPS * np.hypot(*self.axes[0])
-        edges = (self.upper - band, self.lower + band)
-        return np.concatenate([columns + height[:, None] * self.axes[1] for height in edges])
+        return np.concatenate([_drawn(edge, self.corner, self.axes) for edge in (self.upper - band, self.lower + band)])
 
     def at(self, points: Array) -> tuple[Array, Array, Array]:
         """Tell of places (h, w, 2) of the edited crop what they show.
@@ -236,6 +233,11 @@ def _edges(landmarks: Landmarks, corner: Array, axes: Array) -> tuple[Array, Arr
         edges.append(cv2.GaussianBlur(around[None], (0, 0), COLUMNS / 16)[0][COLUMNS - 1 : 2 * COLUMNS - 1])
     middle = (edges[0] + edges[1]) / 2
     return np.minimum(edges[0], middle), np.maximum(edges[1], middle)
+
+
+def _drawn(edge: Array, corner: Array, axes: Array) -> Array:
+    """Return the places (COLUMNS, 2) of an edge that lies so far below the line between the corners."""
+    return np.linspace(0, 1, COLUMNS)[:, None] * axes[0] + corner + edge[:, None] * axes[1]
 
 
 def _seen(picture: Field, points: Array, size: int) -> Array:

@@ -46,16 +46,17 @@ def write_preview(path: Path, result: DragResult, render: Callable[[Tensor], Cro
     check_preview(path)
     steps = np.unique(np.linspace(0, result.steps, min(FRAMES, result.steps + 1)).round().astype(int))
     frames = [draw_drag(render(result.w_at(int(i))), result, int(i)) for i in steps]
+    ending = path.suffix.lower()
     with replacing(path) as temporary:
-        if path.suffix.lower() == ".mp4":
+        if ending == ".mp4":
             _write_mp4(temporary, frames)
             _mark_mp4(temporary)
         else:
             images = [Image.fromarray(frame) for frame in frames]
             durations = [FRAME] * (len(images) - 1) + [LAST_FRAME]
-            said: dict[str, Any] = {"xmp": mark_edited(None)} if path.suffix.lower() == ".webp" else {}
+            said: dict[str, Any] = {"xmp": mark_edited(None)} if ending == ".webp" else {}
             images[0].save(temporary, save_all=True, append_images=images[1:], duration=durations, loop=0, **said)
-            if path.suffix.lower() == ".gif":
+            if ending == ".gif":
                 _mark_gif(temporary)
 
 

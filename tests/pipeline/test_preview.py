@@ -1,8 +1,6 @@
 """Moving pictures of drags."""
 
 import json
-import shutil
-import subprocess
 import tracemalloc
 
 import cv2
@@ -16,6 +14,7 @@ from pipeline.faces import Face
 from pipeline.metadata import DIGITAL_SOURCE_TYPE, mark_edited
 from pipeline.preview import FRAME, LAST_FRAME, draw_faces, write_preview
 from tests.conftest import full_disk
+from tests.pipeline.exiftool import exiftool, needs_exiftool
 
 
 @pytest.fixture
@@ -53,13 +52,12 @@ def test_a_gif_that_says_so_is_whole(tmp_path, drag):
             assert image.convert("L").getpixel((300, 300)) == pytest.approx(50 + 50 * frame, abs=1)
 
 
-@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
+@needs_exiftool
 @pytest.mark.parametrize("ending", ["webp", "gif", "mp4"])
 def test_exiftool_reads_that_a_preview_was_edited(tmp_path, drag, ending):
     path = tmp_path / f"a.{ending}"
     write_preview(path, drag, noise)
-    out = subprocess.run(["exiftool", "-j", "-n", "-G1", path], check=True, capture_output=True).stdout
-    (told,) = json.loads(out)
+    (told,) = json.loads(exiftool("-j", "-n", "-G1", path))
     assert told["XMP-iptcExt:DigitalSourceType"] == DIGITAL_SOURCE_TYPE
     assert "ExifTool:Warning" not in told
 

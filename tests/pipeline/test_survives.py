@@ -3,8 +3,6 @@
 import base64
 import json
 import re
-import shutil
-import subprocess
 from io import BytesIO
 from pathlib import Path
 
@@ -14,10 +12,9 @@ from PIL import Image, ImageCms
 
 from pipeline.photo import read_photo, write_photo
 from tests.conftest import smooth_picture
+from tests.pipeline.exiftool import exiftool, needs_exiftool
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("exiftool") is None, reason="exiftool is not installed (Debian: libimage-exiftool-perl)"
-)
+pytestmark = needs_exiftool
 
 DOC = Path(__file__).parents[2] / "docs" / "formats.md"
 ENDINGS = {"JPEG": "jpg", "PNG": "png", "TIFF": "tif", "WebP": "webp", "HEIF": "heic"}
@@ -34,10 +31,6 @@ VALUES = {
 }
 PICTURE = smooth_picture(96, 128)
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def exiftool(*arguments):
-    return subprocess.run(["exiftool", *map(str, arguments)], capture_output=True, text=True, check=True).stdout
 
 
 def tags(path):
