@@ -13,8 +13,8 @@ LIP = 0.5  # of its thickness that a lip keeps
 FAR = 0.6  # farthest way of a landmark
 
 INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # upper and lower
+LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))
 _OUTER_LIPS = ((50, 58), (51, 57), (52, 56))
-_LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))
 _BROWS = ((19, 37), (20, 38), (23, 43), (24, 44))  # brow, eyelid
 _LIP_EDGES = ((50, 61), (51, 62), (52, 63), (67, 58), (66, 57), (65, 56))  # of each lip, from above
 _CORNERS = ((48, 60), (64, 54))  # of the mouth, outer and inner, from the left
@@ -44,7 +44,7 @@ def clamp(shape: Shape, shift: Shift, model: ShapeModel) -> tuple[Shift, list[st
     there = shape + shift
     if _part(shape, there, INNER_LIPS, LID) | _part(shape, there, _OUTER_LIPS, 2 * LID):
         told.append("The lips would cross: they meet.")
-    if _part(shape, there, _LIDS, LID):
+    if _part(shape, there, LIDS, LID):
         told.append("The eyelids would cross: they meet.")
     if _part(shape, there, _BROWS, BROW, share=1):  # the brow alone, as eyelids are where they may be by now
         told.append("A brow would come down on its eyelid: it stays above.")
@@ -70,7 +70,7 @@ def in_order(before: Landmarks, after: Landmarks, movable: NDArray[np.bool_] | N
     for _ in range(SWEEPS):  # parting one pair may bring another together
         _part(shape, there, _LIP_EDGES, np.inf, kept=LIP, movable=movable)
         _part(shape, there, _CORNERS, np.inf, axis=0, kept=LIP, movable=movable)
-        _part(shape, there, (*INNER_LIPS, *_LIDS), LID, movable=movable)
+        _part(shape, there, (*INNER_LIPS, *LIDS), LID, movable=movable)
     return before + (there - shape) @ axes
 
 

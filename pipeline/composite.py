@@ -5,9 +5,10 @@ for a change between two pictures of the generator, the reconstruction and the e
 photo's pixels stay. Where they differ, the photo's own pixels are carried along the motion between the two. What
 no motion explains is believed where it stands out plainly from what the generator gets wrong anyway (teeth in the
 place of lips, but no stains on skin): there the generator's pixels fill in, in the photo's light, and with its
-grain and sharpness. Where a mouth opens, a generator that shows the photo poorly is not asked: the gap is dark.
+grain and sharpness. Where the generator shows the photo poorly it is not asked what lips and eyelids show and hide.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from drag.shape import outlined
 from pipeline.align import Alignment, cut, outside
+from pipeline.eye import Eye
 from pipeline.flow import LUMA, FaceMotion, landmark_motion, motion, smooth, warp
 from pipeline.grain import measure_grain
 from pipeline.mouth import SIDE, Mouth, met
@@ -34,7 +36,7 @@ SHARPER = 2.0  # the generator's finest octave is raised to this at most
 LEAST = 1 / 255  # fainter parts of the mask are none
 # What a pixel becomes when cubic interpolation (Keys 1981, a = -3/4 as OpenCV's) is averaged over pixels again.
 AVERAGED = np.array([-0.01953125, 0.09375, 0.8515625, 0.09375, -0.01953125], np.float32)
-# Where in a pixel a mouth is looked at: each of four rows and columns once.
+# Where in a pixel lips and lids are looked at: each of four rows and columns once.
 WITHIN = np.array([[-0.375, -0.125], [0.125, -0.375], [0.375, 0.125], [-0.125, 0.375]])
 BAND = 256  # rows of the photo worked on at once
 
@@ -201,14 +203,14 @@ class _Layers:
         edited: in the photo's light and sharpness.
         flow: (size, size, 2), from the edited crop to the reconstruction.
         trust: (size, size), the share of the photo's detail that is carried along.
-        mouth: what of the photo is seen inside of it; None where no landmarks are known, or the generator knows better.
+        slits: eyes and a mouth that part or meet; none where no landmarks are known, or the generator knows better.
     """
 
     reconstruction: Crop
     edited: Crop
     flow: Field
     trust: Field
-    mouth: Mouth | None = None
+    slits: Sequence[Eye | Mouth] = ()
 
 
 def _restored(picture: Crop) -> Crop:
@@ -229,7 +231,7 @@ def _carried(
     """Find what moved and what is new, and bring the generator's pictures into the photo's light."""
     crop, size = _crop(photo, alignment), alignment.size
     error = max(float((_strength(_restored(crop) - reconstruction) * mask).sum() / mask.sum()), 1e-3)
-    known = mouth = None
+    known, slits = None, list[Eye | Mouth]()
     if face and error > POOR:
         near = _crop(photo, alignment.resized(SIDE))
         shift = met(near, face.photo[0], size) - face.photo[0]
@@ -242,6 +244,7 @@ def _carried(
     if known:  # a lip of the photo is not quite where the generator drew it
         flow += own.flow - known.flow
         mouth = Mouth.of(near, start, end, flow)
+        slits = [*Eye.closing(start, end, flow), *([mouth] if mouth else [])]
         moved = warp(reconstruction, flow)
     # What is new comes on top of what moved, and where nothing of the photo's detail is left, in its place.
     fresh = new * (1 - trust[..., None])
@@ -252,7 +255,7 @@ def _carried(
     sharper = np.clip(_finest(crop, mask) / max(_finest(reconstruction, mask), 1e-6), 1, SHARPER)
     octave = after - cv2.GaussianBlur(after, (0, 0), 1)
     after = after + (sharper - 1) * (1 - trust[..., None]) * octave
-    return _Layers(reconstruction=before, edited=after, flow=flow, trust=trust, mouth=mouth)
+    return _Layers(reconstruction=before, edited=after, flow=flow, trust=trust, slits=slits)
 
 
 def _new(unexplained: Crop, error: float) -> Field:
@@ -338,18 +341,18 @@ class _Painter:
             detail = cv2.remap(self.srgb, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101).astype(np.float32)
             detail -= cv2.remap(self._soft(layers.reconstruction), u, v, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
             made += trust * detail
-        if layers.mouth:
-            self._fill(made, trust, layers.mouth, inside)
+        for slit in layers.slits:
+            self._fill(made, trust, slit, inside)
         if self.grain:
             made += np.sqrt(1 - np.square(trust)) * self.grain.make(made.shape[0], made.shape[1], self.rng)[..., None]
         return made
 
-    def _fill(self, made: Field, trust: Field, mouth: Mouth, inside: tuple[slice, slice]) -> None:
-        """Put what is seen of the mouth into a band, and take from `trust` what is no photo's, both in place.
+    def _fill(self, made: Field, trust: Field, slit: Eye | Mouth, inside: tuple[slice, slice]) -> None:
+        """Put what is seen of lips or lids into a band, and take from `trust` what is no photo's, both in place.
 
         What the generator drew there and was believed stays, but not in a gap.
         """
-        around = _within(self.alignment.to_photo(mouth.outline), 0, self.photo)
+        around = _within(self.alignment.to_photo(slit.outline), 0, self.photo)
         own_rows, own_columns = (_shared(*ways)[1] for ways in zip(around, inside, strict=True))
         part, believed = made[own_rows, own_columns], trust[own_rows, own_columns]
         if not part.size:
@@ -358,14 +361,15 @@ class _Painter:
         points = np.stack([x, y], axis=2).astype(np.float64)
         covered, gap, paint = np.zeros_like(believed), np.zeros_like(believed), np.zeros_like(part)
         for offset in WITHIN:
-            share, sources, deep = mouth.at(self.alignment.to_crop(points + offset))
+            shown = slit.at(self.alignment.to_crop(points + offset))
+            deep = shown.deep[..., None]
             # Edges are antialiased, and what is merely moved is not blurred.
-            at = (self.alignment.to_photo(sources) - offset).astype(np.float32)
+            at = (self.alignment.to_photo(shown.sources) - offset).astype(np.float32)
             seen = cv2.remap(self.srgb, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-            weight = share[..., None] * np.maximum(believed, deep[..., None]) / len(WITHIN)
+            weight = shown.share[..., None] * np.maximum(believed, deep) / len(WITHIN)
             covered += weight
-            gap += weight * deep[..., None]
-            paint += weight * (seen + deep[..., None] * (mouth.tone - seen))
+            gap += weight * deep
+            paint += weight * (seen + deep * (shown.tone - seen))
         part += paint - covered * part
         believed *= 1 - gap
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drag.landmarks import Landmarks
-from drag.limits import in_order
+from drag.landmarks import Landmarks, face_axes
+from drag.limits import LIDS, in_order
 from drag.points import unit
 from drag.shape import outlined
 from pipeline.check import CLOSE
@@ -33,7 +33,8 @@ def finish(
         before: (68, 2), landmarks of its picture before, in pixels of the crop.
         after: (68, 2), those of `edited`.
         ways: (68, 2), how far each landmark was to go; NaN for those that are free.
-        most: share of its way that a landmark is moved on at most; those that were to stay come back wholly.
+        most: share of its way that a landmark is moved on at most; those that were to stay come back wholly, and
+            eyelids that close go the whole way, as nothing new is seen of what they hide.
 
     Returns:
         The picture and its landmarks, both moved on.
@@ -46,7 +47,8 @@ def finish(
     far, missing = np.hypot(*ways[told].T), np.hypot(*rest.T)
     # How much of what is missing stays so: what is more than `most` of a way, but no more than the whole of it, or
     # what may be jitter of one that was to stay.
-    left = np.where(far > 0, np.clip(missing - most * far, 0, far), np.minimum(missing, CLOSE * unit(size)))
+    shares = np.where(_closing(before, ways), 1, most)[told]
+    left = np.where(far > 0, np.clip(missing - shares * far, 0, far), np.minimum(missing, CLOSE * unit(size)))
     aim = after.copy()
     aim[told] += rest * (1 - left / np.maximum(missing, 1e-9))[:, None]
     aim = in_order(before, aim, told)
@@ -58,6 +60,16 @@ def finish(
         moved = after - cv2.remap(flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR)[0]
     moved[told] = aim[told]  # where lids part, the steps come too slowly to it
     return warp(edited, flow), moved
+
+
+def _closing(before: Landmarks, ways: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which landmarks (68,) are of eyelids that are to come nearer to each other."""
+    down = face_axes(before)[1]
+    found = np.zeros(len(before), bool)
+    for pair in LIDS:
+        upper, lower = np.nan_to_num(ways[list(pair)]) @ down
+        found[list(pair)] = lower < upper
+    return found
 
 
 def lacking(ways: NDArray[np.float64], seen: tuple[Landmarks, Landmarks]) -> NDArray[np.float64]:

@@ -31,8 +31,8 @@ class CompositeSettings:
         composite: detail carries the photo's own pixels along what moved; paste puts the edited crop into the photo
             as it is; crop gives the edited crop alone.
         finish: landmarks that the drag left short of their targets are moved on by a warp, by this share of their
-            way at most, and those that were to stay are brought back; 0 for neither. What the photo then still
-            lacks lengthens the way, by half at most.
+            way at most (eyelids that close by all of it), and those that were to stay are brought back; 0 for none of
+            this. What the photo then still lacks lengthens the way, by half at most.
         feather: width of the soft edge of what changes, in percent of the crop, 50 at most.
         match_grain: give what the generator made the photo's grain.
     """

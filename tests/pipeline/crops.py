@@ -4,8 +4,11 @@ import cv2
 import numpy as np
 
 from pipeline.align import Alignment, cut
-from pipeline.flow import warp
+from pipeline.composite import composite
+from pipeline.flow import FaceMotion, landmark_motion, warp
+from pipeline.mouth import SIDE
 from pipeline.photo import Photo
+from pipeline.settings import CompositeSettings
 from tests.conftest import smooth_picture
 
 SIZE = 128
@@ -60,3 +63,33 @@ def centre(picture: np.ndarray, near: np.ndarray) -> np.ndarray:
     y, x = np.mgrid[:SIZE, :SIZE]
     weight = np.clip(picture[..., 0] - 60, 0, None) * (np.hypot(x - near[0], y - near[1]) < 4)
     return np.array([(x * weight).sum(), (y * weight).sum()]) / weight.sum()
+
+
+def column_after(
+    pixels: np.ndarray, at: np.ndarray, after: np.ndarray, degrees: float, *, column: float = (SIZE - 1) / 2
+) -> np.ndarray:
+    """Edit a photo in which a crop lies rolled, by a generator that is far off: all that is known are the landmarks.
+
+    Args:
+        pixels: the crop at SIDE px, (SIDE, SIDE, 3); beyond it the photo is as its first pixel.
+        at: landmarks (68, 2) in pixels of a crop of SIZE.
+        after: where they go.
+        degrees: of the roll.
+        column: what to look at of the crop.
+
+    Returns:
+        that column of the edited photo, four pixels for one of the crop.
+    """
+    side = SIZE * 4
+    frame = placed(4.0, (side - 1) / 2, (side - 1) / 2, degrees=degrees)
+    matrix = frame.resized(SIDE).matrix
+    photo = Photo(
+        pixels=cv2.warpAffine(pixels, matrix, (side, side), borderValue=pixels[0, 0].tolist()).astype(np.uint8)
+    )
+    noise = 25 * cv2.GaussianBlur(np.random.default_rng(0).normal(0, 8, (SIZE, SIZE, 3)), (0, 0), 3)
+    before = (seen(photo, frame) + noise).astype(np.float32)
+    edited = warp(before, landmark_motion(at, after, SIZE).flow)
+    motion = FaceMotion(drawn=(at, after), photo=(at, after))
+    got = composite(photo, frame, before, edited, CompositeSettings(match_grain=False), face=motion).on(photo.pixels)
+    back = cv2.warpAffine(got, matrix, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return back[:, round((column + 0.5) * 4)].mean(axis=1)

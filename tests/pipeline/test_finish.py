@@ -82,6 +82,16 @@ def test_lips_that_would_cross_meet():
     assert np.isfinite(picture).all()
 
 
+def test_eyelids_that_close_go_all_of_the_way_and_those_that_open_a_share():
+    before = (shape_model().mean * 30 + [64, 50]).astype(np.float64)
+    picture = textured(SIZE, SIZE).astype(np.float32)
+    for way, made in ((1.5, 1.5), (-1.5, -0.6)):  # of the upper lids, downward
+        _, moved = finish(picture, before, before, asked(dict.fromkeys((37, 38, 43, 44), (0, way))), most=0.4)
+        assert (moved - before)[[37, 38, 43, 44], 1] == pytest.approx(made, abs=0.1)
+    _, moved = finish(picture, before, before, asked({41: (0, -1.5), 57: (0, 1.5)}), most=0.4)
+    assert (moved - before)[[41, 57], 1] == pytest.approx([-1.5, 0.6], abs=0.1)
+
+
 def test_what_is_lacking_sends_a_landmark_past_its_target_by_half_of_its_way_at_most():
     ways = asked({20: (6, 0), 21: (0, 4), 36: (0, 0)})
     before = face()

@@ -7,12 +7,8 @@ import numpy as np
 import pytest
 
 from drag.shape import shape_model
-from pipeline.composite import composite
-from pipeline.flow import FaceMotion, landmark_motion, warp
-from pipeline.mouth import BEND, DARK, SIDE, Mouth, _line, met
-from pipeline.photo import Photo
-from pipeline.settings import CompositeSettings
-from tests.pipeline.crops import SIZE, placed, seen
+from pipeline.mouth import BEND, DARK, SIDE, TONGUE, Mouth, _line, met
+from tests.pipeline.crops import SIZE, column_after
 
 ZOOM = SIDE / SIZE
 STILL = np.zeros((SIZE, SIZE, 2), np.float32)
@@ -52,8 +48,8 @@ def drawn(opening: float, *, dark: tuple[float, float] = (0, 0)) -> np.ndarray:
 
 def column(mouth: Mouth, rows: np.ndarray, x: float = 64.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return what `at` says of some rows of one column: shares, rows of the sources, depths."""
-    share, sources, deep = mouth.at(np.stack([np.full_like(rows, x), rows], axis=1)[:, None])
-    return share[:, 0], sources[:, 0, 1], deep[:, 0]
+    shown = mouth.at(np.stack([np.full_like(rows, x), rows], axis=1)[:, None])
+    return shown.share[:, 0], shown.sources[:, 0, 1], shown.deep[:, 0]
 
 
 @pytest.mark.parametrize("opening", [0.0, 1.0, 10.0, 20.0])
@@ -64,10 +60,10 @@ def test_a_still_mouth_is_left_alone_and_would_show_itself(opening, monkeypatch)
     monkeypatch.setattr("pipeline.mouth.CLOSE", 1e-12)
     mouth = Mouth.of(picture, at, opened(at, 1e-6), STILL)
     points = np.stack(np.meshgrid(np.arange(40.0, 88), np.arange(70.0, 115)), axis=2)
-    share, sources, deep = mouth.at(points)
-    assert share.max() == pytest.approx(1)
-    assert np.abs(sources - points).max() < 1e-4
-    assert deep.max() < 1e-6
+    shown = mouth.at(points)
+    assert shown.share.max() == pytest.approx(1)
+    assert np.abs(shown.sources - points).max() < 1e-4
+    assert shown.deep.max() < 1e-6
 
 
 def test_where_it_opens_teeth_keep_their_size_and_the_gap_between_them_is_dark():
@@ -85,8 +81,8 @@ def test_where_it_opens_teeth_keep_their_size_and_the_gap_between_them_is_dark()
     assert not deep[lower].any()
     assert share[(rows > 84) & (rows < 97)] == pytest.approx(1)
     assert (np.diff(sources[(rows > 84) & (rows < 98)]) > -1e-4).all()  # nothing twice
-    assert mouth.tone == pytest.approx(mouth.tone[0] * np.ones(3))
-    assert mouth.tone[0] <= DARK * LIPS
+    assert mouth.dark == pytest.approx(mouth.dark[0] * np.ones(3))
+    assert mouth.dark[0] <= DARK * LIPS
 
 
 @pytest.mark.parametrize(("degrees", "size"), [(25, SIZE), (-70, SIZE), (180, 2 * SIZE), (0, 4 * SIZE)])
@@ -106,11 +102,28 @@ def test_a_rolled_or_larger_crop_is_the_same_mouth(degrees, size):
     mouth = Mouth.of(rolled, placed(at), placed(after), np.zeros((size, size, 2), np.float32))
     points = np.stack(np.meshgrid(np.arange(52.0, 76), np.arange(78.0, 104)), axis=2)
     expected = usual.at(points)
-    share, sources, deep = mouth.at(placed(points.reshape(-1, 2)).reshape(points.shape))
-    assert share == pytest.approx(expected[0], abs=0.01)
-    assert sources == pytest.approx(placed(expected[1].reshape(-1, 2)).reshape(points.shape), abs=0.6 * zoom)
-    assert np.abs(deep - expected[2]).mean() < 0.02
-    assert mouth.tone == pytest.approx(usual.tone, abs=3)
+    shown = mouth.at(placed(points.reshape(-1, 2)).reshape(points.shape))
+    assert shown.share == pytest.approx(expected.share, abs=0.01)
+    assert shown.sources == pytest.approx(placed(expected.sources.reshape(-1, 2)).reshape(points.shape), abs=0.6 * zoom)
+    assert np.abs(shown.deep - expected.deep).mean() < 0.02
+    assert np.abs(shown.tone - expected.tone).mean() < 3
+
+
+def test_a_high_gap_is_dark_but_for_a_tongue_low_in_it_as_red_as_light_by_way_of_lips_is():
+    at = face(6)
+    picture = drawn(6, dark=(88.5, 89.2))
+    picture[picture[..., 0] == LIPS] = 160, 110, 100
+    for way, raised in ((12, True), (1, False)):
+        mouth = Mouth.of(picture, at, opened(at, way), STILL)
+        points = np.array([[[64.0, 90 + 0.1 * way]], [[64, 89 + 0.9 * way]], [[53, 89 + 0.4 * way]]])
+        tone = mouth.at(points).tone[:, 0]
+        assert tone[[0, 2]] == pytest.approx(np.array([mouth.dark, mouth.dark]), abs=2)
+        assert tone[1] == pytest.approx(mouth.tongue if raised else mouth.dark, abs=0.15 * mouth.tongue.max())
+        light = np.array([0.299, 0.587, 0.114])
+        lip = np.array([160, 110, 100])
+        assert mouth.tongue @ light == pytest.approx(TONGUE * (lip @ light), rel=0.01)
+        assert mouth.tongue[0] / mouth.tongue[1] == pytest.approx((160 / 110) ** 2, rel=0.01)
+        assert mouth.dark @ light <= DARK * (lip @ light) + 0.01
 
 
 def test_what_a_detector_jitters_is_no_gap():
@@ -129,8 +142,8 @@ def test_landmarks_beyond_a_corner_or_unknown():
     aside = at.copy()
     aside[[63, 65], 0] = at[64, 0] + [1.5, 0.5]
     mouth = Mouth.of(drawn(6), aside, opened(aside, 4), STILL)
-    assert mouth.upper[[0, -1]] == pytest.approx(0, abs=1e-9)
-    assert mouth.lower[[0, -1]] == pytest.approx(0, abs=1e-9)
+    assert mouth.slit.upper[[0, -1]] == pytest.approx(0, abs=1e-9)
+    assert mouth.slit.lower[[0, -1]] == pytest.approx(0, abs=1e-9)
     unknown = at.copy()
     unknown[62] = np.nan
     assert Mouth.of(drawn(6), unknown, at, STILL) is None
@@ -181,7 +194,7 @@ def test_elsewhere_the_flow_holds_and_comes_in_smoothly():
     assert np.abs(np.diff(sources - np.arange(60.0, 84, 0.25))).max() < 0.4
     outline = mouth.outline
     points = np.stack(np.meshgrid(np.arange(SIZE * 1.0), np.arange(SIZE * 1.0)), axis=2)
-    y, x = np.nonzero(mouth.at(points)[0])
+    y, x = np.nonzero(mouth.at(points).share)
     assert (outline.min(axis=0) <= [x.min(), y.min()]).all()
     assert (outline.max(axis=0) >= [x.max(), y.max()]).all()
 
@@ -216,30 +229,11 @@ def test_a_mouth_in_profile_is_left_to_the_flow():
     assert np.array_equal(met(drawn(2), at, SIZE), at)
 
 
-def put(pixels: np.ndarray, at: np.ndarray, after: np.ndarray, degrees: float) -> np.ndarray:
-    """Edit a photo in which a crop lies rolled, by a generator that is far off: all that is known are the landmarks.
-
-    Returns:
-        the middle column of the mouth in the edited photo, four pixels for one of the crop.
-    """
-    side = SIZE * 4
-    frame = placed(4.0, (side - 1) / 2, (side - 1) / 2, degrees=degrees)
-    matrix = frame.resized(SIDE).matrix
-    photo = Photo(pixels=cv2.warpAffine(pixels, matrix, (side, side), borderValue=(SKIN,) * 3).astype(np.uint8))
-    noise = 25 * cv2.GaussianBlur(np.random.default_rng(0).normal(0, 8, (SIZE, SIZE, 3)), (0, 0), 3)
-    before = (seen(photo, frame) + noise).astype(np.float32)
-    edited = warp(before, landmark_motion(at, after, SIZE).flow)
-    motion = FaceMotion(drawn=(at, after), photo=(at, after))
-    got = composite(photo, frame, before, edited, CompositeSettings(match_grain=False), face=motion).on(photo.pixels)
-    back = cv2.warpAffine(got, matrix, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return back[:, side // 2].mean(axis=1)
-
-
 @pytest.mark.parametrize("degrees", [0, 15, 90])
 def test_in_a_photo_closed_lips_part_and_keep_their_thickness(degrees):
     at = face(0)
     after = opened(at, 8)
-    line = put(drawn(0, dark=(83.6, 84.4)), at, after, degrees)
+    line = column_after(drawn(0, dark=(83.6, 84.4)), at, after, degrees)
     dark = np.flatnonzero(line < 60)
     assert dark[-1] - dark[0] == len(dark) - 1  # one gap
     assert len(dark) / 4 == pytest.approx(8, abs=1.5)
@@ -251,9 +245,11 @@ def test_in_a_photo_the_gap_has_the_lips_hue_and_less_light():
     """Below upper teeth, with no dark line anywhere."""
     at = face(6)
     after = opened(at, 8)
-    line = put(drawn(6), at, after, 10)
-    middle = round((84 + 6 + 4.5) * 4)
-    assert line[middle - 8 : middle + 8] == pytest.approx(DARK * LIPS, abs=4)
+    line = column_after(drawn(6), at, after, 10)
+    top, bottom = (84 + 6 + 3) * 4, (84 + 6 + 7) * 4
+    assert line[top - 4 : top + 4] == pytest.approx(DARK * LIPS, abs=4)
+    assert DARK * LIPS + 8 < line[bottom] < TONGUE * LIPS  # the tongue
+    assert (np.diff(line[top:bottom]) > -1).all()
     teeth = line > (TEETH + LIPS) / 2
     assert teeth[84 * 4 : 100 * 4].sum() / 4 == pytest.approx(6, abs=0.8)
 
@@ -261,7 +257,7 @@ def test_in_a_photo_the_gap_has_the_lips_hue_and_less_light():
 def test_in_a_photo_lips_that_close_leave_no_teeth():
     at = face(6)
     after = opened(at, -5.9)
-    line = put(drawn(6, dark=(89.4, 90)), at, after, 5)
+    line = column_after(drawn(6, dark=(89.4, 90)), at, after, 5)
     mouth = line[78 * 4 : 92 * 4]
     assert mouth.max() < LIPS + 40
     assert mouth.min() < LIPS - 15  # a line between the lips
