@@ -97,6 +97,7 @@ class DragResult:
         )
 
 
+@torch.enable_grad()
 def drag(
     network: Generator,
     w: Tensor,
@@ -126,7 +127,8 @@ def drag(
         callback: told of each step.
 
     Raises:
-        InvalidInput: settings that make no sense, or do not go on from `after`, or a generator that cannot be dragged.
+        InvalidInput: settings that make no sense, or do not go on from `after` or `origin`, or a generator that cannot
+            be dragged.
     """
     settings = settings or DragSettings()
     check_settings(settings, network.config.resolutions)
@@ -136,6 +138,8 @@ def drag(
     features = FeatureNetwork(network, w, rows=rows, resolution=resolution, dtype=dtype, compiled=compiled)
     start = w[:, :rows].detach()
     home = start if origin is None else origin[:, :rows].detach()
+    if settings.space == "w" and settings.reach and not _alike(start[0] - home[0]):
+        raise InvalidInput("The code's rows of W+ went each by itself from the origin: go on with space='w+'.")
     at, path, codes = points.handles, [points.handles], [start[0]]
     if after:
         _check_after(after, start, settings)
@@ -195,9 +199,13 @@ def _check_after(after: DragResult, start: Tensor, settings: DragSettings) -> No
             f"The drag to go on from moved {after.rows.shape[1]} rows of w, this one would move {start.shape[1]}: "
             "give both the same."
         )
-    moved = after.rows[-1] - start[0]
-    if settings.space == "w" and not torch.allclose(moved, moved[:1].expand_as(moved), atol=1e-5):
+    if settings.space == "w" and not _alike(after.rows[-1] - start[0]):
         raise InvalidInput("The drag to go on from moved rows of W+ each by itself: go on with space='w+'.")
+
+
+def _alike(moved: Tensor) -> bool:
+    """Tell whether rows (rows, w_dim) moved as one."""
+    return torch.allclose(moved, moved[:1].expand_as(moved), atol=1e-5)
 
 
 def _hold_within(limit: float, offset: Tensor, before: Tensor) -> None:

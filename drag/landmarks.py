@@ -110,6 +110,17 @@ def parse_drag(text: str) -> Drag:
     return Drag(handle=handle, target=(float(match["tx"]), float(match["ty"])), relative=bool(match["px"]))
 
 
+def check_handles(drags: Sequence[Drag]) -> None:
+    """Make sure that no handle is given twice.
+
+    Raises:
+        InvalidInput: one is.
+    """
+    for i, drag in enumerate(drags):
+        if drag.handle in [other.handle for other in drags[:i]]:
+            raise InvalidInput(f"{str(drag).partition(':')[0]} is dragged twice: give each handle one target.")
+
+
 def by_landmarks(drags: Sequence[Drag]) -> bool:
     """Tell whether drags move something, anchors aside, and all of it is landmarks, not other points."""
     moving = [drag for drag in drags if not drag.anchor]

@@ -52,7 +52,7 @@ def check_points(
         handles: (n, 2), (x, y) in pixels of the crop.
         targets: (n, 2), likewise.
         size: height and width of the crop.
-        weights: (n,), at least 0; None for 1 each.
+        weights: (n,), above 0; None for 1 each.
         anchors: (n,) of bool, which handles are meant to stay where they are; None for none.
 
     Raises:
@@ -78,8 +78,8 @@ def check_points(
         if distance < MIN_DISTANCE:
             raise InvalidInput(f"The handle ({x:g}, {y:g}) is its own target: give it somewhere to go.")
     w = np.ones(len(h)) if weights is None else np.asarray(weights, np.float64)
-    if w.shape != (len(h),) or not np.isfinite(w).all() or (w < 0).any() or not w.any():
-        raise InvalidInput(f"Weights are {len(h)} numbers of at least 0, one a handle and not all 0.")
+    if w.shape != (len(h),) or not np.isfinite(w).all() or (w <= 0).any():
+        raise InvalidInput(f"Weights are {len(h)} numbers above 0, one a handle.")
     return Points(h, t, w)
 
 

@@ -24,8 +24,8 @@ class DragSettings:
 
     Attributes:
         steps: at most so many at a stretch; landmarks that fell short are dragged on for another one, up to
-            `FaceSettings.corrections` times.
-        rows: how many rows of W+ are optimised, from the coarsest.
+            `corrections` times.
+        rows: how many rows of W+ are optimised, from the coarsest; as many as there are where those are less.
         space: W+ moves each row by itself, W all of them alike.
         learning_rate: of Adam, in units of the generator's spread of w, where the paper's is a number for each
             generator.
@@ -92,6 +92,8 @@ def check_settings(settings: DragSettings, resolutions: Sequence[int]) -> None:
             compiler.
     """
     check_fields(settings, "drag", rows=(1, inf))
+    if not settings.learning_rate:
+        raise InvalidInput("The drag's learning-rate is a number above 0: with 0 nothing moves.")
     if settings.feature_resolution and settings.feature_resolution not in resolutions:
         sizes = ", ".join(map(str, resolutions))
         raise InvalidInput(f"The generator has feature maps of {sizes} pixels, none of {settings.feature_resolution}.")

@@ -26,6 +26,7 @@ from weights.load import LoadedGenerator, better
 from weights.perceptual import Lpips
 
 VERSION = 2
+SEARCH = 1  # raised where the same settings come to find something else: what was kept before is then made anew
 KIND = "photodrag-inversion"
 UNUSUAL = 1.5  # times the usual loss; beyond, a face is one that the generator cannot show
 
@@ -113,6 +114,9 @@ def _check_fields(inversion: Inversion) -> None:
     w, alignment = inversion.w, inversion.alignment
     if w.ndim != 3 or w.shape[0] != 1 or not w.is_floating_point() or not bool(w.isfinite().all()):
         raise ValueError(f"its code is {tuple(w.shape)} {w.dtype}")
+    for name, change in inversion.difference.items():
+        if not change.is_floating_point() or not bool(change.isfinite().all()):
+            raise ValueError(f"its difference of {name} is not finite")
     if alignment is None:
         return
     if alignment.shape != (2, 3) or not bool(alignment.isfinite().all()) or not alignment[:, :2].double().det():

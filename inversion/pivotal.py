@@ -37,6 +37,7 @@ class Tuning:
     completed: bool
 
 
+@torch.enable_grad()
 def tune(
     network: Generator,
     pivot: Tensor,

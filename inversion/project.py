@@ -94,6 +94,7 @@ class Objective:
         return perceptual + self.pixel_weight * square
 
 
+@torch.enable_grad()
 def project(
     network: Generator,
     crops: Tensor,

@@ -136,6 +136,8 @@ def invert(
 
 
 def _parsed(drags: Sequence[Drag | str]) -> list[Drag]:
+    if isinstance(drags, str):
+        raise InvalidInput(f"Drags are a list, [{drags!r}] for a single one.")
     return [parse_drag(d) if isinstance(d, str) else d for d in drags]
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from drag.shape import outlined
 from pipeline.align import Alignment, cut, outside
 from pipeline.eye import Eye
-from pipeline.flow import LUMA, FaceMotion, landmark_motion, motion, smooth, warp
+from pipeline.flow import LUMA, FaceMotion, known_motion, landmark_motion, motion, smooth, warp
 from pipeline.grain import measure_grain
 from pipeline.mouth import SIDE, Mouth, met
 from pipeline.photo import EightBit, Photo, Pixels, deepen, eight_bit
@@ -236,13 +236,13 @@ def _carried(
         near = _crop(photo, alignment.resized(SIDE))
         shift = met(near, face.photo[0], size) - face.photo[0]
         start, end = (landmarks + shift for landmarks in face.photo)
-        known, own = (landmark_motion(outlined(a), outlined(b), size) for a, b in (face.drawn, (start, end)))
+        known = known_motion(outlined(face.drawn[0]), outlined(face.drawn[1]), size)
     flow, trust = motion(reconstruction, edited, known=known)
     drawn = warp(reconstruction, flow)
     new = _new(edited - drawn, error)[..., None]
     moved = drawn
     if known:  # a lip of the photo is not quite where the generator drew it
-        flow += own.flow - known.flow
+        flow += landmark_motion(outlined(start), outlined(end), size) - known.flow
         mouth = Mouth.of(near, start, end, flow)
         slits = [*Eye.closing(start, end, flow), *([mouth] if mouth else [])]
         moved = warp(reconstruction, flow)

@@ -112,7 +112,7 @@ def _from_image(image: Image.Image, data: bytes, name: str) -> Photo:
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     notices += [
         f"{name} has more {kind} than a JPEG holds: written as JPEG, the edited photo is without it."
-        for kind in jpeg.too_large(exif=exif, xmp=xmp and mark_edited(xmp))
+        for kind in jpeg.too_large(exif=exif, xmp=xmp and mark_edited(xmp), icc=icc)
     ]
     notices += _colour_notices(colours, icc, format_, grey=grey, name=name)
     return Photo(

@@ -88,7 +88,9 @@ def _devices() -> list[Finding]:
 
 
 def _disk(folder: Path) -> Finding:
-    there = next(path for path in (folder, *folder.parents) if path.exists())
+    there = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if there is None:  # a drive of Windows
+        return Finding(what="cache", found=f"there is no {folder.anchor}", level="missing", mend="set PHOTODRAG_HOME")
     free = shutil.disk_usage(there).free
     found = f"{free / 1e9:.1f} GB free in {folder}"
     if free >= NEED:

@@ -19,7 +19,7 @@ from drag.landmarks import Drag
 from drag.points import Points
 from drag.regions import region_mask
 from drag.settings import DragSettings, check_settings
-from inversion.inversion import Inversion, check_generator, doubt, invert
+from inversion.inversion import SEARCH, Inversion, check_generator, doubt, invert
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.align import Alignment, center_frame, cut, ffhq_frame
 from pipeline.back import put_back
@@ -364,6 +364,7 @@ class Pipeline:
         settings = self.settings
         return InversionCache.key(
             aligned.crop,
+            search=SEARCH,
             generator=self.generator.sha256,
             encoder=self.generator.encoder_sha256,
             seed=settings.compute.seed,

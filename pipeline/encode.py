@@ -65,6 +65,8 @@ def encode_photo(photo: Photo, format_: str) -> bytes:
     # Pillow, as others, reads no grey of 16 bits with alpha: that is written as RGB.
     shaped = replace(photo, grey=photo.grey and (photo.alpha is None or photo.pixels.dtype == np.uint8))
     colours = photo.colours if format_ == photo.format else {}
+    if photo.grey and (format_ == "WEBP" or not shaped.grey):  # written in colours, of which its profile says nothing
+        photo = replace(photo, icc=None)
     if format_ == "TIFF":
         compressed = photo.format == "TIFF" and bool(photo.encoding.get("compressed"))
         return tiff.write(_samples(shaped), compressed=compressed, exif=photo.exif, xmp=photo.xmp, icc=photo.icc)

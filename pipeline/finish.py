@@ -53,7 +53,7 @@ def finish(
     aim[told] += rest * (1 - left / np.maximum(missing, 1e-9))[:, None]
     aim = in_order(before, aim, told)
     aim[~told] = np.nan
-    flow = landmark_motion(outlined(after), outlined(aim), size).flow
+    flow = landmark_motion(outlined(after), outlined(aim), size)
     moved = after
     for _ in range(INVERTED):  # moved + flow(moved) = after
         at = moved.astype(np.float32)

@@ -3,6 +3,7 @@
 Small crops are enlarged for it, so that they, too, give the flow pixels to work on.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,7 +128,7 @@ def motion(reconstruction: Crop, edited: Crop, *, known: Known | None = None) ->
     return _resize(flow / fine, size), np.clip(_resize(trust, size), 0, 1)
 
 
-def landmark_motion(before: Landmarks, after: Landmarks, size: int) -> Known:
+def landmark_motion(before: Landmarks, after: Landmarks, size: int) -> Field:
     """Spread the motion of landmarks over a crop, nothing far from them: Gaussian process regression.
 
     Args:
@@ -136,35 +137,57 @@ def landmark_motion(before: Landmarks, after: Landmarks, size: int) -> Known:
         size: of the crop.
 
     Returns:
-        The flow from `after` to `before`, as `motion` returns it, and its variance beside what it would be without
-        any landmark.
+        The flow (size, size, 2) from `after` to `before`, as `motion` returns it.
 
-    Source: Rasmussen and Williams, Gaussian processes for machine learning, 2006, equations 2.25 and 2.26; the
-    covariance is the mean of a squared exponential and an exponential, its scale that of the ways themselves, so that
-    landmarks which only jitter say nothing. The exponential's paths have kinks: lips that met, and come from either
-    side, say nothing of what is beyond them. A smooth covariance goes on in their direction, and draws a second mouth.
+    Source: Rasmussen and Williams, Gaussian processes for machine learning, 2006, equation 2.25; the covariance is the
+    mean of a squared exponential and an exponential, its scale that of the ways themselves, so that landmarks which
+    only jitter say nothing. The exponential's paths have kinks: lips that met, and come from either side, say nothing
+    of what is beyond them. A smooth covariance goes on in their direction, and draws a second mouth.
     """
+    return _Spread(before, after, size).flow()
 
-    def covariance(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
-        near = np.hypot(*np.moveaxis(p[:, None] - q, 2, 0)) / size
-        return np.asarray(np.exp(-np.square(near / FACE) / 2) + np.exp(-near / PART)) / 2
 
-    known = np.isfinite(before + after).all(axis=1)
-    before, after = before[known], after[known]
-    ways = before - after
-    variance = float(np.square(ways).mean()) - (JITTER * size) ** 2  # without jitter's own
-    noise = (SMOOTHED * size) ** 2 / max(variance, 1e-12)
-    inverse = np.linalg.inv(covariance(after, after) + noise * np.eye(len(after)))
-    coarse = min(size, COARSE)  # smooth as it is
-    at = (np.arange(coarse) + 0.5) * (size / coarse) - 0.5
-    flow, doubt = np.zeros((coarse, coarse, 2), np.float32), np.zeros((coarse, coarse), np.float32)
-    for i, y in enumerate(at):
-        near = covariance(np.stack([at, np.full(coarse, y)], axis=1), after)
-        gain = near @ inverse
-        flow[i], doubt[i] = gain @ ways, 1 - (gain * near).sum(axis=1)
-    least, most = np.minimum(ways.min(axis=0), 0), np.maximum(ways.max(axis=0), 0)
-    flow = np.clip(_resize(flow, size), least, most).astype(np.float32)  # nothing goes farther than landmarks do
-    return Known(flow, np.clip(_resize(doubt, size), 0, 1))
+def known_motion(before: Landmarks, after: Landmarks, size: int) -> Known:
+    """Return what `landmark_motion` does, and its variance beside what it would be without any landmark (eq. 2.26)."""
+    spread = _Spread(before, after, size)
+    return Known(spread.flow(), spread.doubt())
+
+
+class _Spread:
+    """The regression of landmarks' ways on a coarse grid, as it is smooth."""
+
+    def __init__(self, before: Landmarks, after: Landmarks, size: int) -> None:
+        known = np.isfinite(before + after).all(axis=1)
+        self.places, self.ways, self.size = after[known], (before - after)[known], size
+        variance = float(np.square(self.ways).mean()) - (JITTER * size) ** 2  # without jitter's own
+        noise = (SMOOTHED * size) ** 2 / max(variance, 1e-12)
+        apart = np.square(self.places[:, None] - self.places).sum(axis=2)
+        self.inverse = np.linalg.inv(self._covariance(apart) + noise * np.eye(len(apart)))
+
+    def flow(self) -> Field:
+        """Return the mean (size, size, 2)."""
+        weights = self.inverse @ self.ways
+        flow = np.array([near @ weights for near in self._rows()], np.float32)
+        least, most = np.minimum(self.ways.min(axis=0), 0), np.maximum(self.ways.max(axis=0), 0)
+        return np.clip(_resize(flow, self.size), least, most).astype(np.float32)  # nothing goes farther than landmarks
+
+    def doubt(self) -> Field:
+        """Return the variance (size, size), from 0 to 1."""
+        doubt = np.array([1 - ((near @ self.inverse) * near).sum(axis=1) for near in self._rows()], np.float32)
+        return np.clip(_resize(doubt, self.size), 0, 1)
+
+    def _rows(self) -> Iterator[NDArray[np.float64]]:
+        """Yield the covariances (columns, n) of each row of the grid with the landmarks."""
+        coarse = min(self.size, COARSE)
+        at = (np.arange(coarse) + 0.5) * (self.size / coarse) - 0.5
+        across = np.square(at[:, None] - self.places[:, 0])
+        for y in at:
+            yield self._covariance(across + np.square(y - self.places[:, 1]))
+
+    def _covariance(self, apart: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return that of places which are so far apart, squared."""
+        near = np.exp(apart / (-2 * (FACE * self.size) ** 2)) + np.exp(np.sqrt(apart) / (-PART * self.size))
+        return np.asarray(near) / 2
 
 
 def smooth(rise: NDArray[Any]) -> NDArray[Any]:

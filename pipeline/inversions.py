@@ -6,12 +6,12 @@ from contextlib import suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from inversion.inversion import Inversion, read_inversion
+from inversion.inversion import SEARCH, Inversion, read_inversion
 from inversion.settings import InversionSettings, TuningSettings
 from pipeline.edit import EditSettings
 from pipeline.recipes import Recipe, recipe_from
 from weights.errors import InvalidFile, InvalidInput
-from weights.files import sha256
+from weights.files import is_safetensors, sha256
 from weights.load import LoadedGenerator
 
 FIXED = {
@@ -22,18 +22,8 @@ FIXED = {
 }
 """What an inversion has settled, and an edit of it cannot change, by the tables of recipes."""
 
-MADE_BY = FIXED | {"faces": {"face", "detector"}, "compute": {"seed", "frame", "dtype"}}
+MADE_BY = FIXED | {"faces": {"face", "detector"}, "compute": {"seed", "frame", "dtype"}, "program": {"search"}}
 """What tells whether an inversion would be made alike again."""
-
-
-def is_inversion(path: Path) -> bool:
-    """Tell whether a file is safetensors, as inversions are: a length, then JSON."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(9)
-    except OSError:
-        return False
-    return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < 1 << 30
 
 
 def write_for_photo(inversion: Inversion, path: Path, photo: Path) -> None:
@@ -46,13 +36,14 @@ def write_for_photo(inversion: Inversion, path: Path, photo: Path) -> None:
 
 def tables(settings: EditSettings) -> dict[str, dict[str, object]]:
     """Return what an inversion depends on, as its file holds it."""
-    return {name: asdict(getattr(settings, name)) for name in ("faces", "inversion", "tuning", "compute")}
+    own = {name: asdict(getattr(settings, name)) for name in ("faces", "inversion", "tuning", "compute")}
+    return own | {"program": {"search": SEARCH}}
 
 
 def made_before(path: Path, photo: Path, settings: EditSettings, generator: LoadedGenerator) -> Inversion | None:
     """Return the inversion at `path`, whole or stopped, if it is of the photo, by these settings and generator."""
     try:
-        found = read_inversion(path) if is_inversion(path) else None
+        found = read_inversion(path) if is_safetensors(path) else None
     except InvalidFile:
         return None
     if found is None or found.photo_sha256 != sha256(photo) or found.generator_sha256 != generator.sha256:

@@ -25,6 +25,7 @@ SOI, EOI, SOS, COM, APP0, APP1, APP2, APP13 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0, 0xE1
 EXTENDED_XMP_START = len(EXTENDED_XMP_HEAD) + 32 + 4 + 4  # behind its sum, length and place
 MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # but those that stand among pixels
 MOST = 65533  # bytes of a segment's content
+ICC_PARTS = 255  # segments of a profile
 
 TURNS = {
     1: [],
@@ -128,8 +129,10 @@ def with_metadata(
     if xmp:
         out.append((APP1, _xmp_segment(xmp)))
     if icc:
-        room = MOST - len(ICC_HEAD) - 2
-        parts = [icc[i : i + room] for i in range(0, len(icc), room)]
+        parts = _icc_parts(icc)
+        if len(parts) > ICC_PARTS:
+            _log.info("an ICC profile of %d bytes does not fit into a JPEG and is left out", len(icc))
+            parts = []
         out += [(APP2, ICC_HEAD + bytes([i, len(parts)]) + part) for i, part in enumerate(parts, start=1)]
     at = 2
     if data[2:4] == bytes([0xFF, APP0]):
@@ -143,10 +146,16 @@ def with_metadata(
     return data[:at] + inserted + data[at:]
 
 
-def too_large(*, exif: bytes | None, xmp: bytes | None) -> list[str]:
-    """Return which of EXIF and XMP is more than a JPEG holds."""
+def too_large(*, exif: bytes | None, xmp: bytes | None, icc: bytes | None) -> list[str]:
+    """Return which of EXIF, XMP and an ICC profile is more than a JPEG holds."""
     found = ["EXIF"] if exif and len(_exif_segment(exif)) > MOST else []
-    return found + (["XMP"] if xmp and len(_xmp_segment(xmp)) > MOST else [])
+    found += ["XMP"] if xmp and len(_xmp_segment(xmp)) > MOST else []
+    return found + (["ICC profile"] if icc and len(_icc_parts(icc)) > ICC_PARTS else [])
+
+
+def _icc_parts(icc: bytes) -> list[bytes]:
+    room = MOST - len(ICC_HEAD) - 2
+    return [icc[i : i + room] for i in range(0, len(icc), room)]
 
 
 def _exif_segment(exif: bytes) -> bytes:

@@ -6,6 +6,7 @@ EXIF is patched in place instead of written anew: maker notes hold offsets that 
 import struct
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -95,9 +96,9 @@ class _Exif:
         return self.integer(entry.at, entry.kind)
 
     def set(self, start: int, tag: int, value: int) -> None:
-        """Change the number of a directory's entry, where there is one."""
+        """Change the number of a directory's entry, where there is one that can hold it."""
         entry = self.find(start, tag)
-        if entry:
+        if entry and value < 1 << 8 * struct.calcsize(_CODES[entry.kind]):
             self.put(entry.at, value, entry.kind)
 
 
@@ -117,8 +118,8 @@ def upright(exif: bytes) -> bytes:
 def refresh(exif: bytes, width: int, height: int, thumbnail: Callable[[int, int], bytes]) -> bytes:
     """Return EXIF that fits an edited picture: its width and height, and a new thumbnail in the old one's place.
 
-    A thumbnail that does not fit where the old one was is taken out of the directory, and its bytes zeroed.
-    Every other byte stays. EXIF that cannot be read is returned as it is.
+    A thumbnail that does not fit where the old one was is taken out of the directory, and its bytes zeroed; one that
+    cannot be read is taken out as well. Every other byte stays, and so does what cannot be read.
 
     Args:
         exif: with or without its head.
@@ -132,16 +133,20 @@ def refresh(exif: bytes, width: int, height: int, thumbnail: Callable[[int, int]
         first = tags.integer(4)
         tags.set(first, IMAGE_WIDTH, width)
         tags.set(first, IMAGE_LENGTH, height)
+        link = first + 2 + 12 * len(tags.entries(first))
+        second = tags.integer(link)
+    except (struct.error, ValueError):
+        return exif
+    with suppress(struct.error):
         pointer = tags.find(first, EXIF_IFD)
         if pointer:
             tags.set(tags.value(pointer), PIXEL_WIDTH, width)
             tags.set(tags.value(pointer), PIXEL_HEIGHT, height)
-        link = first + 2 + 12 * len(tags.entries(first))
-        second = tags.integer(link)
-        if second:
+    if second:
+        try:
             _refresh_thumbnail(tags, link, second, thumbnail)
-    except (struct.error, ValueError):
-        return exif
+        except struct.error:
+            tags.put(link, 0)
     return bytes(tags.data)
 
 

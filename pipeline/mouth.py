@@ -24,6 +24,7 @@ UPPER, LOWER = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)  # the inner edges of 
 LIP = (57, 66)  # the lower one's middle is between them
 SIDE = 512  # px of the crop in which lines are looked for
 PLACES = 41  # in each column, that are looked at
+STEEP = 2  # from one column to the next: a tooth is not cut in two
 # In widths of the mouth:
 CLOSED = 0.04  # lips no farther apart are thought to meet,
 ASTRAY = 0.05  # at a line at most so far from where a detector sees them;
@@ -33,7 +34,7 @@ BAND = 0.1  # of the lips beside it, which go along whole;
 LIPS = 0.3  # of what goes with one lip's landmarks, half of it wholly;
 OPEN = 0.35  # a mouth open wider has its own gap, which is stretched
 # In lights of the lower lip, which is 1:
-BEND = 0.12  # what a line costs that jumps by one place from a column to the next,
+BEND = 0.12  # what a line costs that goes on one place higher or lower in the next column; at most STEEP may be,
 LOW = 0.25  # and what it costs to be under the upper lip where it could be above the lower one: there are teeth
 DARK = 0.15  # what is in a gap, at most,
 TONGUE = 0.5  # and its tongue, which is seen
@@ -190,6 +191,7 @@ def _seen(picture: Field, points: Array, size: int) -> Array:
 def _line(grey: Array) -> NDArray[np.int64]:
     """Return the place (n,) in each column (n, places) on the darkest line through all (dynamic programming)."""
     jumps = BEND * np.abs(np.subtract.outer(np.arange(grey.shape[1]), np.arange(grey.shape[1])))
+    jumps[jumps > BEND * (STEEP + 0.5)] = np.inf
     cost, back = grey[0], []
     for column in grey[1:]:
         ways = cost + jumps

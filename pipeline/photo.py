@@ -88,6 +88,8 @@ def check_output(path: Path, *, overwrite: bool, format_: str | None = None) -> 
         InvalidInput: as in `write_photo`; or the path lies where nothing may be written; or it is HEIF, and that
             cannot be written here.
     """
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a folder: give the path of a file.")
     if format_ is None and path.suffix.lower() not in FORMATS:
         raise InvalidInput(f"{path} ends in none of {', '.join(FORMATS)}: choose a format by the ending.")
     if (format_ or FORMATS[path.suffix.lower()]) == "HEIF":

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from drag.landmarks import Drag, by_landmarks
+from drag.landmarks import Drag, by_landmarks, check_handles
 from drag.names import numbers
 from drag.points_file import PointsFile
 from drag.settings import DragSettings, Region, drag_defaults
@@ -41,6 +41,7 @@ class Plan:
     @classmethod
     def of(cls, drags: Sequence[Drag]) -> "Plan":
         """Return the plan of some drags: landmarks move within their parts of the face, other points anywhere."""
+        check_handles(drags)
         regions = parts_of(drags)
         return cls(drags=tuple(drags), regions=regions, settings=drag_defaults(landmarks=by_landmarks(drags)))
 

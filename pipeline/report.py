@@ -6,6 +6,14 @@ from typing import Any
 from pipeline.edit import EditResult
 from pipeline.retarget import overall
 
+ENDED = {
+    "arrived": "arrived",
+    "steps": "ended",
+    "stalled": "came no nearer, and ended",
+    "lost": "lost its handles, and ended",
+    "stopped": "was stopped",
+}
+
 ENOUGH = 0.5  # share of the landmarks' way that counts as done
 
 
@@ -57,7 +65,7 @@ def succeeded(told: Mapping[str, Any]) -> bool:
 def summary(result: EditResult) -> str:
     """Return a few lines for people."""
     plan, scale, share = result.plan, result.subject.alignment.scale, overall(result)
-    lines = [f"The drag ended: {result.drag.reason} after {result.drag.steps} steps."]
+    lines = [f"The drag {ENDED[result.drag.reason]} after {result.drag.steps} steps."]
     if share is not None:
         lines.append(f"Detected again on the result, the landmarks made {share:.0%} of their way:")
     for drag, left, made in zip(plan.drags, result.drag.distances, result.reached, strict=True):

@@ -98,6 +98,11 @@ class EditRequest:
         if self.mask == NO_MASK:
             return ()
         path = self._mask_file()
+        if path and not path.exists():
+            raise InvalidInput(
+                f"No mask is called {self.mask!r}, and no picture is there: give {', '.join(get_args(Region))}, "
+                f"{NO_MASK}, or the path of a picture."
+            )
         return cast("Region | None", self.mask) if path is None else read_mask(path)
 
     def _mask_file(self) -> Path | None:

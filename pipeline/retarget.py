@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drag.handles import LEAST, choose, texture_weights, to_drags
-from drag.landmarks import Drag, Landmarks, by_landmarks, face_axes
+from drag.landmarks import Drag, Landmarks, by_landmarks, check_handles, face_axes
 from drag.limits import clamp
 from drag.names import numbers
 from drag.points_file import PointsFile
@@ -121,9 +121,11 @@ def plan(aligned: Aligned, request: Request, *, model: ShapeModel | None = None)
 
 def _given(request: Request) -> tuple[list[Drag], set[Region], bool]:
     """Return the drags that are given one by one, the regions said to change with them, and whether all may."""
+    check_handles(request.drags)
     drags, regions = list(request.drags), set(parts_of(request.drags))
     whole = not regions and any(not drag.anchor for drag in drags)
     if request.points:
+        check_handles(request.points.drags)
         drags = _beside(drags, request.points.drags) + drags
         regions |= set(request.points.regions)
         whole |= not request.points.regions

@@ -53,7 +53,8 @@ class ComputeSettings:
             square); where it is not given, as the generator's file or the catalogue says, else center.
         device: auto, cpu, cuda, mps, ...; auto takes the first that is there of CUDA, MPS and CPU.
         dtype: of convolutions; auto is bfloat16 where the processor multiplies it natively.
-        seed: of what is random: where an inversion starts without an encoder.
+        seed: of what is random: the noise on an inversion's way without an encoder, and the faces that a tuning's
+            locality keeps.
     """
 
     generator: str = "faces-128"

@@ -122,7 +122,7 @@ def motion_without(indices: Iterable[int], before: Landmarks, after: Landmarks, 
     """Return the motion of a face (size, size, 2) that knows nothing of some of its landmarks (68, 2)."""
     told = after.copy()
     told[list(indices)] = np.nan
-    return landmark_motion(outlined(before), outlined(told), size).flow
+    return landmark_motion(outlined(before), outlined(told), size)
 
 
 def look(picture: Field, points: Array) -> Array:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.edit import EditResult
 from pipeline.photo import Photo, eight_bit, encode_photo
 from pipeline.preview import draw_drag, write_preview
-from pipeline.report import describe
+from pipeline.report import ENDED, describe
 from weights.errors import InvalidInput
 from weights.files import replacing
 from weights.outputs import check_folder
@@ -131,7 +131,7 @@ def _page(result: EditResult) -> str:
     moving = f'<figure><img src="{MOVING}" alt=""><figcaption>The drag, step by step</figcaption></figure>'
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Photodrag: stages</title><style>{STYLE}</style>'
-        f"<h1>Stages of an edit</h1><p>The drag ended: {escape(told['stopped'])} after {told['steps']['drag']} steps; "
+        f"<h1>Stages of an edit</h1><p>The drag {ENDED[told['stopped']]} after {told['steps']['drag']} steps; "
         f"{told['changed']} pixels changed; {escape(seconds)}.</p>"
         "<table><tr><th>drag</th><th>from</th><th>to</th><th>ended</th><th>px left</th><th>way made</th></tr>"
         f"{rows}</table><main>{figures}{moving}</main></html>\n"

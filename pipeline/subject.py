@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
 import numpy as np
 import torch
@@ -91,6 +92,9 @@ class Aligned:
         photo, size = self.photo, self.alignment.size
         if isinstance(mask, str | tuple):
             regions = (mask,) if isinstance(mask, str) else mask
+            known = get_args(Region)
+            if unknown := [region for region in regions if region not in known]:
+                raise InvalidInput(f"No part of a face is called {unknown[0]!r}: choose from {', '.join(known)}.")
             if self.face is None:
                 named = ", ".join(regions)
                 raise InvalidInput(f"The mask {named!r} needs a face: give a picture of the photo's size instead.")

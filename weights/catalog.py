@@ -2,10 +2,11 @@
 
 import tomllib
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-from weights.errors import InvalidInput, WeightsMissing
+from weights.errors import InvalidInput
 
 EMBEDDED = "faces-128"  # the generator that needs no fetching, and so is no entry
 
@@ -85,12 +86,13 @@ def lookup(name: str) -> Entry:
     """Return the entry called `name`.
 
     Raises:
-        WeightsMissing: there is none.
-        InvalidInput: it is the embedded generator, which is no entry.
+        InvalidInput: there is none; or it is the embedded generator, which is no entry.
     """
     if name == EMBEDDED:
         raise InvalidInput(f"{EMBEDDED} comes with Photodrag: there is nothing to fetch, to verify or to remove.")
     try:
         return catalog()[name]
     except KeyError:
-        raise WeightsMissing(f"No weights are called {name!r}: choose from {', '.join(catalog())}.") from None
+        like = get_close_matches(name, catalog())
+        hint = f"did you mean {' or '.join(like)}? " if like else ""
+        raise InvalidInput(f"No weights are called {name!r}: {hint}`photodrag weights list` shows them.") from None

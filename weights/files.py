@@ -22,7 +22,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{begin}{secrets.token_hex(6)}{end}")
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        # Windows flushes only what may be written to; elsewhere a file without that right may be given.
+        with temporary.open("rb" if os.name == "posix" else "r+b") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
@@ -42,6 +43,16 @@ def remove_leftovers(path: Path) -> None:
 def _temporary_name(path: Path) -> tuple[str, str]:
     """Return what stands around the random part of a temporary name."""
     return f".{path.stem[:KEPT]}.", path.suffix
+
+
+def is_safetensors(path: Path) -> bool:
+    """Tell whether a file begins as safetensors do: a length, then JSON."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError:
+        return False
+    return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < 1 << 30
 
 
 def sha256(path: Path) -> str:

@@ -1,5 +1,6 @@
 """A generator ready to use, by name or from a file."""
 
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,15 +86,18 @@ def load_generator(
     checkpoint = read_checkpoint(path)
     digest = sha256(path)
     network = build(checkpoint, path)
+    spread = network.mapping.spread()
+    if not 0 < spread < math.inf:
+        raise InvalidFile(f"{path} holds no generator that can be used: all its codes are one, or not finite.")
     known = recognise(digest) or _kept(path, store)
     return LoadedGenerator(
         name=path.stem if known is None else known.name,
         network=network.to(device),
-        encoder=_load_encoder(path, device),
+        encoder=_load_encoder(path, network, device),
         frame=frame or _frame(checkpoint.metadata, known),
         sha256=digest,
         encoder_sha256=sha256(beside) if (beside := _encoder_beside(path)).exists() else "",
-        spread=network.mapping.spread(),
+        spread=spread,
         license=checkpoint.metadata.get("license") or (known.license if known else ""),
         usual_loss=_usual_loss(path, checkpoint.metadata),
         format=checkpoint.format,
@@ -189,7 +193,7 @@ def convert(
 ) -> dict[str, Any]:
     """Write a generator of any known layout as an own file, and return the metadata that it was given.
 
-    An encoder that lies beside the source is copied beside the output.
+    An encoder that lies beside the source is copied beside the output; another one there is removed.
 
     Raises:
         InvalidInput: the output or its encoder exists and `overwrite` is not set, or is what is read, or lies where
@@ -200,8 +204,8 @@ def convert(
     store = store or Store()
     source = find_generator(name, store=store)
     encoders = _encoder_beside(source), _encoder_beside(output)
-    brings_one = encoders[0].exists() and encoders[0].resolve() != encoders[1].resolve()
-    outputs = [output, encoders[1]] if brings_one else [output]
+    apart = encoders[0].resolve() != encoders[1].resolve()
+    outputs = [output, encoders[1]] if apart else [output]
     check_apart(outputs, [source, encoders[0]])
     for path in outputs:
         check_place(path, overwrite=overwrite)
@@ -209,9 +213,11 @@ def convert(
     metadata = _metadata(loaded, source)
     try:
         native.write(output, loaded.network.state_dict(), metadata)
-        if brings_one:
+        if apart and encoders[0].exists():
             with replacing(encoders[1]) as temporary:
                 shutil.copyfile(encoders[0], temporary)
+        elif apart:
+            encoders[1].unlink(missing_ok=True)
     except OSError as error:
         raise InvalidInput(f"{output} cannot be written: {error.strerror or error}.") from error
     return metadata | {"output": str(output), "encoder": str(encoders[1]) if encoders[1].exists() else ""}
@@ -242,8 +248,9 @@ def build(checkpoint: Checkpoint, path: Path) -> Generator:
     averaged = "mapping.w_avg" in state
     try:
         config = GeneratorConfig.from_state(state, conv_clamp=checkpoint.conv_clamp)
-        if max(config.z_dim, config.c_dim) > WIDEST:  # thousands of random z are mapped to w
-            raise ValueError(f"its z and classes are {config.z_dim} and {config.c_dim} wide, {WIDEST} at most are read")
+        # Thousands of random z are mapped to w.
+        if not 1 <= config.z_dim <= WIDEST or config.c_dim > WIDEST:
+            raise ValueError(f"its z is {config.z_dim} wide and its classes {config.c_dim}: up to {WIDEST} are read")
         state.setdefault("mapping.w_avg", torch.zeros(config.w_dim))
         with torch.device("meta"):
             network = Generator(config)
@@ -279,16 +286,27 @@ def _encoder_beside(path: Path) -> Path:
     return path.with_name(f"{path.stem}-encoder.safetensors")
 
 
-def _load_encoder(path: Path, device: torch.device) -> Encoder | None:
-    """Load the encoder that lies beside a generator's file."""
+def _load_encoder(path: Path, network: Generator, device: torch.device) -> Encoder | None:
+    """Load the encoder that lies beside a generator's file.
+
+    Raises:
+        InvalidFile: what lies there is none, or another generator's.
+    """
     beside = _encoder_beside(path)
     if not beside.exists():
         return None
     state, _ = native.read(beside)
     try:
         encoder = Encoder.from_state(state)
-    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+    except (KeyError, IndexError, ValueError, RuntimeError, ZeroDivisionError) as error:
         raise InvalidFile(f"{beside} holds no encoder: {' '.join(str(error).split()).rstrip('.')}.") from error
+    if encoder.w_dim != network.config.w_dim:
+        raise InvalidFile(
+            f"{beside} makes codes of {encoder.w_dim} numbers, where the generator beside it takes "
+            f"{network.config.w_dim}: it is another one's, take it away."
+        )
+    if not all(bool(value.isfinite().all()) for value in encoder.state_dict().values()):
+        raise InvalidFile(f"{beside} is damaged: it holds numbers that are not finite.")
     return encoder.eval().requires_grad_(False).to(device)
 
 

@@ -48,7 +48,9 @@ def check_folder(folder: Path) -> None:
         InvalidInput: it is a file or lies below one, or nothing may be written there.
     """
     whole = folder.absolute()
-    there = next(place for place in (whole, *whole.parents) if place.exists())
+    there = next((place for place in (whole, *whole.parents) if place.exists()), None)
+    if there is None:  # a drive of Windows
+        raise InvalidInput(f"There is no drive {whole.anchor}: give another path.")
     if not there.is_dir():
         raise InvalidInput(f"{there} is a file, and no folder can be there: give another path.")
     if not os.access(there, os.W_OK):

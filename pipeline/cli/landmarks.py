@@ -56,9 +56,9 @@ def landmarks(
     if not found:
         raise NoFace(f"No face was found in {photo}: use a photo in which a face is larger, or turned to the camera.")
     if output:
-        write_photo(
-            Photo(pixels=draw_faces(eight_bit(source.pixels), found), icc=source.icc), output, overwrite=overwrite
-        )
+        # A profile of grey says nothing of a drawing in colours.
+        icc = None if source.grey else source.icc
+        write_photo(Photo(pixels=draw_faces(eight_bit(source.pixels), found), icc=icc), output, overwrite=overwrite)
     named = [{name: place(face.landmarks, name).round(2).tolist() for name in NAMES} for face in found]
     if json:
         console.result_json(

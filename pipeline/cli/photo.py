@@ -30,21 +30,16 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
     Raises:
         PhotodragError: it cannot be done; nothing is written then.
     """
-    from pipeline.cache import InversionCache
-    from pipeline.edit import Pipeline
-    from pipeline.estimate import estimate, in_words
-    from pipeline.inversions import is_inversion, read_with_photo
     from pipeline.photo import check_photo, check_size, encode_photo, write_photo
-    from pipeline.preview import write_preview
     from pipeline.recipes import as_written, write_recipe
-    from pipeline.report import describe, summary
-    from pipeline.retarget import plan
-    from pipeline.stages import write_stages
     from weights.errors import InvalidInput
+    from weights.files import is_safetensors
 
-    # 1. Make sure that all can be read and written, before the work.
+    # 1. Make sure that all can be read and written, before the work, and before all is imported that it needs.
     inverted, given = None, photo
-    if is_inversion(given):
+    if is_safetensors(given):
+        from pipeline.inversions import read_with_photo
+
         inverted, photo = read_with_photo(given)
     if photo != STREAM:
         check_photo(photo)
@@ -63,13 +58,21 @@ def edit_photo(photo: Path, asked: Recipe, options: PhotoOptions) -> int:
         # What exists is in the way of the edit alone.
         check_outputs(target, dataclasses.replace(options, overwrite=True), inputs=read)
         console.notice(str(error))
-    request = recipe.edit.read()
     source = read_source(photo)
     if recipe.composite.composite != "crop":
         check_size(source.width, source.height, format_of(target, source, format_))
     for notice in source.notices:
         console.notice(notice)
+    request = recipe.edit.read()
     # 2. Edit.
+    from pipeline.cache import InversionCache
+    from pipeline.edit import Pipeline
+    from pipeline.estimate import estimate, in_words
+    from pipeline.preview import write_preview
+    from pipeline.report import describe, summary
+    from pipeline.retarget import plan
+    from pipeline.stages import write_stages
+
     with console.bars() as bars:
         store = console.store(bars, offline=options.offline, accept_license=options.accept_license)
         if options.dry_run:
@@ -159,16 +162,20 @@ def check_outputs(target: Path, options: PhotoOptions, *, inputs: Sequence[Path]
     Raises:
         InvalidInput: something cannot, or would.
     """
-    from pipeline.preview import check_preview
-    from pipeline.stages import check_stages, stage_files
     from weights.outputs import check_apart, check_place
 
     files = [path for path in (options.preview, options.save_recipe, options.save_points) if path]
-    stages = stage_files(options.save_stages) if options.save_stages else []
+    stages = list[Path]()
+    if options.save_stages:
+        from pipeline.stages import check_stages, stage_files
+
+        stages = stage_files(options.save_stages)
     photos = [] if target == STREAM else [target]
     check_apart([*photos, *files, *stages], [*inputs, *([options.recipe] if options.recipe else [])])
     check_target(target, options)
     if options.preview:
+        from pipeline.preview import check_preview
+
         check_preview(options.preview)
     for path in files:
         check_place(path, overwrite=options.overwrite)

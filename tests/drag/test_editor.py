@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from drag.editor import _View, drag
+from drag.editor import _Stop, _View, drag
 from drag.features import FeatureNetwork, FeaturePieces, default_resolution
 from drag.points import check_points
 from drag.settings import DragSettings, check_settings
@@ -149,6 +149,31 @@ def test_the_mask_holds_on_to_the_picture_before_the_first_drag():
     assert apart[0] < 0.8 * apart[1]
 
 
+def test_in_w_a_reach_holds_what_moved_as_one_alone():
+    network, w, points, settings = easy(steps=3)
+    first = drag(network, w, points, spread=1.0, settings=settings)
+    alone = replace(settings, space="w", reach=0.05)
+    with pytest.raises(InvalidInput, match="each by itself from the origin"):
+        drag(network, first.w, points, spread=1.0, settings=alone, origin=w)
+    assert drag(network, first.w, points, spread=1.0, settings=alone).steps > 0
+
+
+def test_a_drag_needs_no_grad_mode_of_its_caller():
+    network, w, points, settings = easy(steps=2)
+    expected = drag(network, w, points, spread=1.0, settings=settings)
+    with torch.no_grad():
+        assert torch.equal(drag(network, w, points, spread=1.0, settings=settings).w, expected.w)
+
+
+def test_a_hair_of_progress_is_none():
+    """Within the patience, handles come nearer by more than 0.05 u in all."""
+    for step, stalled in ((0.02, True), (0.08, False)):
+        stop = _Stop(DragSettings(patience=5), size=512)
+        left = 50 - step * np.arange(20)
+        reasons = [stop.reason(np.array([d]), np.ones(1), stopped=False, last=False) for d in left]
+        assert ("stalled" in reasons) == stalled
+
+
 def test_undo_and_going_on():
     network, w, points, settings = easy()
     whole = drag(network, w, points, spread=1.0, settings=settings)
@@ -266,9 +291,9 @@ def test_a_mask_holds_what_lies_outside():
     assert change["masked"] < 0.5 * change["free"]
 
 
-def test_a_handle_of_weight_zero_pulls_nothing():
+def test_a_handle_of_hardly_any_weight_pulls_nothing():
     network, w, _, settings = easy(steps=1, tracker="none", patience=0)
-    both = check_points([[30, 30], [50, 10]], [[34, 31], [44, 14]], size=64, weights=[1, 0])
+    both = check_points([[30, 30], [50, 10]], [[34, 31], [44, 14]], size=64, weights=[1, 1e-9])
     one = check_points([[30, 30]], [[34, 31]], size=64)
     results = [drag(network, w, points, spread=1.0, settings=settings).w for points in (both, one)]
     assert torch.allclose(*results, atol=1e-7)

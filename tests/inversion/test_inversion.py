@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from inversion.inversion import check_generator, doubt, invert, read_inversion
+from inversion.perceptual import Mixture
 from inversion.settings import InversionSettings, TuningSettings
 from tests.conftest import CPU, on_one_thread, smooth_picture, tiny_generator
 from weights.errors import InvalidFile, InvalidInput
@@ -202,6 +203,8 @@ def test_damaged_files(tmp_path, tuned):
             {"settings": {"inversion": 1}},
         ),
         {"w": torch.zeros(1, 8, 16, dtype=torch.int32)},
+        {"difference": {"b8.conv1.bias": torch.tensor([0.0, torch.nan]).half()}},
+        {"difference": {"b8.conv1.bias": torch.zeros(2, dtype=torch.int64)}},
     ],
 )
 def test_fields_that_cannot_be(tmp_path, tuned, field):
@@ -279,6 +282,22 @@ def test_texture_counts_in_the_tuning(generator, crop, lpips, store):
         (found,) = invert(generator, crop, lpips=lpips, settings=QUICK, tuning=tuning, texture=texture)
         losses.append(float(other(found.network(generator).synthesis(found.w), crop)))
     assert losses[1] < losses[0]
+
+
+def test_a_mixture_is_the_weighted_sum_of_two_metrics(crop, lpips, store):
+    other = Lpips("vgg", store=store, device=CPU)
+    mixture = Mixture(lpips, other, 0.25)
+    expected = lpips(crop, -crop) + 0.25 * other(crop, -crop)
+    assert torch.allclose(mixture(crop, -crop), expected, rtol=1e-4)
+
+
+def test_an_inversion_needs_no_grad_mode_of_its_caller(generator, crop, lpips):
+    settings, tuning = replace(QUICK, w_steps=1, steps=1), TuningSettings(tune=True, steps=1)
+    (expected,) = invert(generator, crop, lpips=lpips, settings=settings, tuning=tuning)
+    with torch.no_grad():
+        (found,) = invert(generator, crop, lpips=lpips, settings=settings, tuning=tuning)
+    assert torch.equal(found.w, expected.w)
+    assert all(torch.equal(change, expected.difference[name]) for name, change in found.difference.items())
 
 
 def test_a_face_that_cannot_be_shown_is_doubted(generator, crop, lpips, tuned):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from inversion.pivotal import LOCALITY_REACH, _Locality, tune, with_difference
-from inversion.project import Objective
+from inversion.project import Objective, ramp
 from inversion.settings import InversionSettings, TuningSettings
 from tests.conftest import CPU, smooth_picture, tiny_generator, tiny_ws
 from weights.perceptual import Lpips
@@ -42,6 +42,21 @@ def test_the_tuned_generator_shows_what_the_other_cannot(problem):
     assert torch.equal(again.synthesis(pivot), tuned.images)
     assert not any(p.requires_grad for p in again.parameters())
     assert {change.dtype for change in tuned.difference.values()} == {torch.float16}
+
+
+def test_steps_grow_and_shrink_again(problem, monkeypatch):
+    rates = []
+
+    class Noting(torch.optim.Adam):
+        def step(self, closure=None):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    monkeypatch.setattr("torch.optim.Adam", Noting)
+    run(problem, steps=40)
+    assert rates == pytest.approx([0.02 * ramp(i, 40) for i in range(40)])
+    assert rates[0] < rates[20] > rates[-1]
+    assert rates[20] == 0.02
 
 
 def test_only_the_blocks_asked_for_change(problem):

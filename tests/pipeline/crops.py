@@ -88,7 +88,7 @@ def column_after(
     )
     noise = 25 * cv2.GaussianBlur(np.random.default_rng(0).normal(0, 8, (SIZE, SIZE, 3)), (0, 0), 3)
     before = (seen(photo, frame) + noise).astype(np.float32)
-    edited = warp(before, landmark_motion(at, after, SIZE).flow)
+    edited = warp(before, landmark_motion(at, after, SIZE))
     motion = FaceMotion(drawn=(at, after), photo=(at, after))
     got = composite(photo, frame, before, edited, CompositeSettings(match_grain=False), face=motion).on(photo.pixels)
     back = cv2.warpAffine(got, matrix, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)

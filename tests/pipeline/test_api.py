@@ -147,6 +147,8 @@ def test_settings_of_two_kinds(photo, settings):
         photodrag.edit(photo, ["1,1:2,2"], settings=settings, pipeline=Pipeline(settings))
     with pytest.raises(InvalidInput, match="no drag"):
         photodrag.edit(photo, ["nonsense"], settings=settings)
+    with pytest.raises(InvalidInput, match=re.escape("Drags are a list, ['1,1:2,2'] for a single one")):
+        photodrag.edit(photo, "1,1:2,2", settings=settings)
 
 
 def test_retargeting_asks_for_something_and_for_a_face(photo, settings):

@@ -132,7 +132,7 @@ def test_what_is_new_stands_in_the_place_of_what_moved():
     before = seen(photo, frame) + erring(seen(photo, frame), 8)
     drawn = mouth_moved(shape_model().mean * 30 + [64, 45], (0, 4))
     face = FaceMotion.of(*drawn, drawn[0] + [8, 0])
-    known = landmark_motion(outlined(drawn[0]), outlined(drawn[1]), SIZE).flow
+    known = landmark_motion(outlined(drawn[0]), outlined(drawn[1]), SIZE)
     after = warp(before, known)
     after[66:92, 44:84] = 230
     settings = CompositeSettings(match_grain=False)

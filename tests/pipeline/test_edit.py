@@ -99,6 +99,9 @@ def test_a_mask_of_the_photo_keeps_what_it_covers(quick, store, astronaut):
     assert mouth[0].max() == 0
     with pytest.raises(InvalidInput, match="nothing to move"):
         aligned.mask(np.zeros((512, 512), np.float32))
+    for unknown in ("eyez", ("mouth", "eyez")):
+        with pytest.raises(InvalidInput, match="No part of a face is called 'eyez': choose from face, mouth"):
+            aligned.mask(unknown)
 
 
 def test_landmarks_move_within_their_part_of_the_face():

@@ -110,7 +110,7 @@ def test_the_eye_goes_along_with_the_head():
     at = face()
     shift = np.array([3.0, 2.0])
     after = closed(at, 3) + shift
-    (eye, _) = Eye.closing(at, after, landmark_motion(at, after, SIZE).flow)
+    (eye, _) = Eye.closing(at, after, landmark_motion(at, after, SIZE))
     top, bottom = edges(eye, 49)
     rows = np.arange(top + EDGE + 0.1, bottom, 0.25)
     _, sources = column(eye, rows, 49)

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.faces import DlibDetector, Face, FaceAlignmentDetector, choose_face, find_faces
+from pipeline.faces import DlibDetector, Face, FaceAlignmentDetector, Remembering, choose_face, find_faces
 from weights.errors import InvalidFile, NoFace, WeightsMissing
 from weights.store import Store
 
@@ -31,6 +31,32 @@ def test_only_the_real_face_is_found(face):
 def distance(found, expected, scale):
     """Mean distance of landmarks in units of the distance between the outer corners of the eyes."""
     return np.hypot(*(found - expected).T).mean() / (np.hypot(*(expected[45] - expected[36])) * scale)
+
+
+def test_the_same_picture_is_looked_at_once():
+    class Counting:
+        name = "dlib"
+        looks = 0
+
+        def detect(self, image):
+            self.looks += 1
+            return [Face(landmarks=np.zeros((68, 2)), box=(0, 0, 1, 1), score=float(image.mean()), detector="dlib")]
+
+    counting = Counting()
+    detector = Remembering(counting)
+    pictures = [np.full((4, 6, 3), i, np.uint8) for i in range(Remembering.KEPT + 1)]
+    for picture in (pictures[0], pictures[0].copy(), pictures[1], pictures[0]):
+        (found,) = detector.detect(picture)
+        assert found.score == picture.mean()
+        detector.detect(picture).clear()  # whose list it is
+    assert counting.looks == 2
+    detector.detect(pictures[0].reshape(6, 4, 3))
+    assert counting.looks == 3
+    for picture in pictures:
+        detector.detect(picture)
+    assert counting.looks == 3 + len(pictures) - 2
+    detector.detect(pictures[1])  # which was let go of, as it was not seen for longest
+    assert counting.looks == 3 + len(pictures) - 1
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0, 5.0])

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.flow import Known, landmark_motion, motion, warp
+from pipeline.flow import FACE, JITTER, PART, SMOOTHED, Known, known_motion, landmark_motion, motion, warp
 from pipeline.grain import measure_grain
 from tests.pipeline.crops import SIZE, bulge, textured
 
@@ -66,8 +66,9 @@ def test_landmarks_move_what_is_around_them():
     before = rng.uniform(40, 88, (30, 2))
     turn = np.array([[0.97, -0.05], [0.05, 0.97]])
     after = (before - 64) @ turn + 64 + [2.0, -1.0]
-    known = landmark_motion(before, after, SIZE)
+    known = known_motion(before, after, SIZE)
     flow = known.flow
+    assert np.array_equal(flow, landmark_motion(before, after, SIZE))
     assert flow.shape == (SIZE, SIZE, 2)
     at = after.astype(np.float32)
     there = cv2.remap(flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR)[0]
@@ -79,19 +80,40 @@ def test_landmarks_move_what_is_around_them():
     assert all(known.doubt[round(y), round(x)] < 0.2 for x, y in after)
     assert known.doubt[0, 0] > 0.8
     # On a larger crop the same, larger.
-    large = landmark_motion((before + 0.5) * 4 - 0.5, (after + 0.5) * 4 - 0.5, 4 * SIZE).flow
+    large = landmark_motion((before + 0.5) * 4 - 0.5, (after + 0.5) * 4 - 0.5, 4 * SIZE)
     small = cv2.resize(large, (SIZE, SIZE), interpolation=cv2.INTER_AREA) / 4
     assert np.abs(small - flow).max() < 0.05
+
+
+def test_the_spread_is_a_gaussian_process_pixel_by_pixel():
+    """Rasmussen and Williams's equations 2.25 and 2.26 as they stand."""
+    rng = np.random.default_rng(0)
+    before = rng.uniform(40, 88, (12, 2))
+    after = before + rng.normal(0, 3, before.shape)
+    known = known_motion(before, after, SIZE)
+
+    def k(p, q):
+        near = np.hypot(*(p - q)) / SIZE
+        return (np.exp(-((near / FACE) ** 2) / 2) + np.exp(-near / PART)) / 2
+
+    ways = before - after
+    noise = (SMOOTHED * SIZE) ** 2 / ((ways**2).mean() - (JITTER * SIZE) ** 2)
+    among = np.array([[k(p, q) for q in after] for p in after]) + noise * np.eye(12)
+    for x, y in rng.integers(0, SIZE, (20, 2)):
+        near = np.array([k(np.array([x, y]), q) for q in after])
+        mean = near @ np.linalg.solve(among, ways)
+        assert known.flow[y, x] == pytest.approx(np.clip(mean, ways.min(axis=0), ways.max(axis=0)), abs=1e-4)
+        assert known.doubt[y, x] == pytest.approx(1 - near @ np.linalg.solve(among, near), abs=1e-5)
 
 
 def test_landmarks_that_only_jitter_say_nothing():
     rng = np.random.default_rng(0)
     before = rng.uniform(30, 98, (68, 2))
-    assert not landmark_motion(before, before, SIZE).flow.any()
+    assert not landmark_motion(before, before, SIZE).any()
     jitter = SIZE / 1280
     seen = rng.normal(0, jitter, before.shape)
     seen *= 0.95 * jitter / np.sqrt(np.square(seen).mean())
-    known = landmark_motion(before, before + seen, SIZE)
+    known = known_motion(before, before + seen, SIZE)
     assert np.abs(known.flow).max() < 0.01 * jitter
     assert known.doubt.min() > 0.99
     # So what moves among them is found.
@@ -110,7 +132,7 @@ def test_lips_that_meet_say_nothing_of_the_chin():
         np.concatenate([*(np.stack([x, np.full_like(x, edge[when])], axis=1) for edge in edges), jaw])
         for when in (0, 1)
     )
-    flow = landmark_motion(before, after, SIZE).flow[..., 1]
+    flow = landmark_motion(before, after, SIZE)[..., 1]
     farthest = np.abs(before - after).max()
     assert np.abs(flow).max() <= farthest + 1e-4
     assert (flow[:63, 64] < 0.1).all()
@@ -123,9 +145,9 @@ def test_lips_that_meet_say_nothing_of_the_chin():
 def test_unknown_landmarks_are_left_out():
     before = np.random.default_rng(0).uniform(40, 88, (10, 2))
     after = before + np.array([3.0, 0.0])
-    wanted = landmark_motion(before[:8], after[:8], SIZE)
+    wanted = known_motion(before[:8], after[:8], SIZE)
     after[8:] = np.nan
-    found = landmark_motion(before, after, SIZE)
+    found = known_motion(before, after, SIZE)
     assert np.array_equal(found.flow, wanted.flow)
     assert np.array_equal(found.doubt, wanted.doubt)
 
@@ -133,6 +155,6 @@ def test_unknown_landmarks_are_left_out():
 def test_lids_that_part_are_not_smoothed_together():
     before = np.array([[60.0, 60.0], [64.0, 60.0], [68.0, 60.0], [60.0, 62.0], [64.0, 62.0], [68.0, 62.0]])
     after = before + np.array([[0.0, -1.5]] * 3 + [[0.0, 1.5]] * 3)
-    flow = landmark_motion(before, after, SIZE).flow
+    flow = landmark_motion(before, after, SIZE)
     assert flow[58, 64, 1] == pytest.approx(1.5, abs=0.3)
     assert flow[63, 64, 1] == pytest.approx(-1.5, abs=0.4)

@@ -17,13 +17,14 @@ from inversion.settings import InversionSettings, TuningSettings
 from pipeline.cache import InversionCache
 from pipeline.cli.app import run
 from pipeline.edit import EditSettings, Pipeline
-from pipeline.inversions import is_inversion, made_before, read_with_photo, tables, write_for_photo
+from pipeline.inversions import made_before, read_with_photo, tables, write_for_photo
 from pipeline.photo import Photo, read_photo, write_photo
 from pipeline.settings import ComputeSettings, FaceSettings
 from tests.conftest import SMILE, full_disk, smooth_picture
 from tests.pipeline.test_cli import INVERT, QUICK
 from weights.encoder import Encoder
 from weights.errors import InvalidFile, InvalidInput
+from weights.files import is_safetensors
 from weights.formats import native
 from weights.load import load_generator
 
@@ -162,9 +163,9 @@ def test_a_file_finds_its_photo(tmp_path, inversion):
     write_photo(Photo(pixels=smooth_picture(8, 8)), photo)
     path = tmp_path / "kept" / "me.inv.safetensors"
     write_for_photo(inversion, path, photo)
-    assert is_inversion(path)
-    assert not is_inversion(photo)
-    assert not is_inversion(tmp_path / "missing")
+    assert is_safetensors(path)
+    assert not is_safetensors(photo)
+    assert not is_safetensors(tmp_path / "missing")
     found, where = read_with_photo(path)
     assert found.photo == "../photos/me.png"
     assert where.resolve() == photo

@@ -230,6 +230,11 @@ def test_metadata_that_does_not_fit_is_left_out(caplog):
     written = jpeg.with_metadata(file_of(PICTURE, "JPEG"), exif=b"x" * 70000, xmp=None, icc=None, others=())
     assert len(written) < 70000
     assert "does not fit" in caplog.text
+    most = b"x" * (jpeg.ICC_PARTS * (jpeg.MOST - 14))
+    for icc, kept in ((most, True), (most + b"x", False)):
+        written = jpeg.with_metadata(file_of(PICTURE, "JPEG"), exif=None, xmp=None, icc=icc, others=())
+        assert (jpeg.ICC_HEAD in written) == kept
+        assert jpeg.too_large(exif=None, xmp=None, icc=icc) == [] if kept else ["ICC profile"]
 
 
 def large_xmp(size):

@@ -164,6 +164,24 @@ def test_a_thumbnail_that_does_not_fit_is_taken_out():
     assert struct.unpack_from("<I", after, 6 + 34) == (0,)
 
 
+def test_what_is_wrong_elsewhere_keeps_no_old_thumbnail():
+    astray = bytearray(with_thumbnail("<"))
+    at = astray.index(struct.pack("<HHI", 0x8769, 4, 1)) + 8
+    astray[at : at + 4] = struct.pack("<I", 10**6)  # beyond the end
+    after = refresh(bytes(astray), 1000, 2000, lambda side, room: b"\xff\xd8 a new one")
+    assert after[6 + 130 :] == b"\xff\xd8 a new one".ljust(900, b"\0")
+    wide = with_thumbnail("<")  # its height is a SHORT
+    after = refresh(wide, 1000, 70000, lambda side, room: b"\xff\xd8 a new one")
+    assert after[6 + 130 :] == b"\xff\xd8 a new one".ljust(900, b"\0")
+    tags = Image.Exif()
+    tags.load(after)
+    assert (tags.get_ifd(0x8769)[0xA002], tags.get_ifd(0x8769)[0xA003]) == (1000, 3000)
+    beyond = bytearray(wide)
+    beyond[6 + 34 : 6 + 38] = struct.pack("<I", 10**6)
+    after = refresh(bytes(beyond), 1000, 2000, lambda side, room: b"new")
+    assert struct.unpack_from("<I", after, 6 + 34) == (0,)
+
+
 @pytest.mark.parametrize("cut", [0, 5, 20, 60, 110, 400])
 def test_cut_exif_is_left_alone_or_loses_its_thumbnail(cut):
     data = with_thumbnail("<")[:cut]

@@ -137,6 +137,37 @@ def test_grey_jpeg_stays_grey():
     assert Image.open(BytesIO(encode_photo(photo, "JPEG"))).mode == "L"
 
 
+def grey_profile():
+    """A profile of grey of gamma 2.2."""
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, int(2.2 * 256)) + bytes(2)
+    white = struct.pack(">3i", 63190, 65536, 54061)
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"Gray\0" + bytes(79),
+        b"kTRC": curve,
+        b"wtpt": b"XYZ " + bytes(4) + white,
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    for tag, content in tags.items():
+        table += tag + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    head = struct.pack(">I4sI", 128 + len(table + body), b"lcms", 0x02400000) + b"mntrGRAYXYZ " + bytes(12) + b"acsp"
+    return (head.ljust(68, b"\0") + white).ljust(128, b"\0") + table + body
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_profile_of_grey_goes_into_files_of_grey_alone(deep):
+    grey = np.arange(48 * 64).reshape(48, 64)
+    pixels = np.repeat((grey.astype(np.uint16) * 20 if deep else (grey % 256).astype(np.uint8))[..., None], 3, axis=2)
+    photo = Photo(pixels=pixels, grey=True, icc=grey_profile())
+    clear = replace(photo, alpha=pixels[..., 0])
+    for picture, format_ in ((photo, f) for f in ("JPEG", "PNG", "TIFF", "WEBP")):
+        image = Image.open(BytesIO(encode_photo(picture, format_)))
+        assert ("icc_profile" in image.info) == (image.mode in ("L", "I;16"))
+    for format_ in ("PNG", "TIFF"):
+        image = Image.open(BytesIO(encode_photo(clear, format_)))
+        assert ("icc_profile" in image.info) == (image.mode == "LA") != deep
+
+
 def test_the_table_of_a_grey_jpeg_may_have_any_number():
     table = list(range(3, 67))
     data = bytearray(file_of(Image.fromarray(PICTURE).convert("L"), "JPEG", qtables={0: table}))

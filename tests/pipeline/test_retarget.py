@@ -47,6 +47,15 @@ def subject(smile):
     return smile.subject
 
 
+def test_no_handle_is_given_twice(subject):
+    twice = (Drag("chin", (0, 5), relative=True), Drag("chin", (0, 9), relative=True))
+    for request in (Request(drags=twice), Request(points=PointsFile(drags=twice))):
+        with pytest.raises(InvalidInput, match="chin is dragged twice: give each handle one target"):
+            plan(subject, request)
+    with pytest.raises(InvalidInput, match="9,9 is dragged twice"):
+        Plan.of([parse_drag("9,9:10,10"), parse_drag("9,9:0%,1%")])
+
+
 def test_a_preset_becomes_handles_and_anchors(subject):
     planned = plan(subject, Request(presets=((SMILE, 0.5),)))
     by_name = {drag.handle: drag for drag in planned.drags}

@@ -70,7 +70,7 @@ def test_a_pipe(photo, quickly):
     said = middle.stderr.read().decode()
     middle.stderr.close()
     assert (first.wait(), middle.wait(), last.returncode) == (0, 6, 0), said
-    assert "The drag ended: steps after 2 steps" in said
+    assert "The drag ended after 2 steps" in said
     assert "\x1b" not in said  # no bars, no colours: stderr is no terminal
     with Image.open(BytesIO(out)) as image:
         assert (image.format, image.size) == ("PNG", (80, 64))

@@ -247,6 +247,23 @@ def test_contradictions_are_found(tmp_path):
             load_generator(torch_save(state, tmp_path / "b.pt"), device=CPU)
 
 
+@pytest.mark.parametrize("average", [torch.zeros(0), torch.zeros(3, 0)])
+def test_an_empty_latent_average(tmp_path, average):
+    state = writers.rosinality_train(random_generator()) | {"latent_avg": average}
+    with pytest.raises(InvalidFile, match="latent_avg is no latent"):
+        load_generator(torch_save(state, tmp_path / "a.pt"), device=CPU)
+
+
+def test_a_synthesis_network_without_layers(tmp_path):
+    network = random_generator()
+    tree = writers.nvidia_module(network)
+    parameters = {name: torch.nn.Parameter(value.clone()) for name, value in network.synthesis.named_parameters()}
+    flat = persistent("SynthesisNetwork", parameters=parameters, buffers=dict(network.synthesis.named_buffers()))
+    tree.args[0]["state"]["_modules"]["synthesis"] = flat
+    with pytest.raises(InvalidFile, match="no layers"):
+        load_generator(dump({"G_ema": tree}, tmp_path / "a.pkl"), device=CPU)
+
+
 @pytest.mark.parametrize(
     ("head", "message"),
     [

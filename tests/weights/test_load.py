@@ -1,8 +1,11 @@
+import os
+
 import pytest
 import torch
 
 from tests.conftest import CPU, tiny_generator, tiny_ws
 from weights.catalog import EMBEDDED, catalog
+from weights.encoder import Encoder
 from weights.errors import InvalidFile, InvalidInput
 from weights.formats import native
 from weights.load import EMBEDDED_USUAL_LOSS, convert, load_generator
@@ -26,6 +29,16 @@ def test_own_file_gives_the_same_pictures(tmp_path):
     assert loaded.network.config == network.config
     ws = tiny_ws(network)
     assert torch.equal(loaded.network.synthesis(ws), network.synthesis(ws))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="of POSIX")
+def test_an_own_file_may_be_read_by_whom_other_files_may(tmp_path):
+    before = os.umask(0o027)
+    try:
+        native.write(tmp_path / "mine.safetensors", {"a": torch.zeros(3)}, {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "mine.safetensors").stat().st_mode & 0o777 == 0o640
 
 
 def test_the_frame_can_be_given(tmp_path):
@@ -111,6 +124,59 @@ def test_a_conversion_replaces_nothing_that_it_reads(tmp_path):
     with pytest.raises(InvalidInput, match="is a file, and no folder can be there"):
         convert(EMBEDDED, path / "other.safetensors")
     assert path.read_bytes() == data
+
+
+def small_encoder(w_dim=16):
+    return Encoder({32: 8, 16: 8, 8: 8, 4: 8}, w_dim)
+
+
+def test_a_conversion_of_what_has_no_encoder_leaves_none_of_another_one(tmp_path):
+    first, second, output = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "out"))
+    native.write(first, tiny_generator(32).state_dict(), {})
+    native.write(tmp_path / "first-encoder.safetensors", small_encoder().state_dict(), {})
+    native.write(second, tiny_generator(32, seed=1).state_dict(), {})
+    beside = tmp_path / "out-encoder.safetensors"
+    assert convert(first, output)["encoder"] == str(beside)
+    output.unlink()
+    with pytest.raises(InvalidInput, match=r"out-encoder\.safetensors exists"):
+        convert(second, output)
+    assert convert(second, output, overwrite=True)["encoder"] == ""
+    assert not beside.exists()
+    assert load_generator(output, device=CPU).encoder is None
+
+
+def test_an_encoder_that_is_another_generators_or_damaged(tmp_path):
+    path, beside = tmp_path / "mine.safetensors", tmp_path / "mine-encoder.safetensors"
+    native.write(path, tiny_generator(32).state_dict(), {})
+    native.write(beside, small_encoder(24).state_dict(), {})
+    with pytest.raises(InvalidFile, match="makes codes of 24 numbers, where the generator beside it takes 16"):
+        load_generator(path, device=CPU)
+    state = small_encoder().state_dict()
+    native.write(beside, state | {"out.bias": torch.full((16,), torch.nan)}, {})
+    with pytest.raises(InvalidFile, match="not finite"):
+        load_generator(path, device=CPU)
+    native.write(beside, state | {"out.weight": torch.zeros(0, 16)}, {})
+    with pytest.raises(InvalidFile, match="holds no encoder"):
+        load_generator(path, device=CPU)
+
+
+@pytest.mark.parametrize("factor", [0.0, 1e30])
+def test_a_generator_whose_codes_are_no_use(tmp_path, factor):
+    state = {name: value.clone() for name, value in tiny_generator(16).state_dict().items()}
+    for name in ("mapping.fc0.weight", "mapping.fc1.weight"):
+        state[name] *= factor
+    native.write(tmp_path / "mine.safetensors", state, {})
+    with pytest.raises(InvalidFile, match="all its codes are one, or not finite"):
+        load_generator(tmp_path / "mine.safetensors", device=CPU)
+
+
+@pytest.mark.parametrize("columns", [8, 16])
+def test_a_mapping_of_labels_alone(tmp_path, columns):
+    state = tiny_generator(16, c_dim=3).state_dict()
+    state["mapping.fc0.weight"] = state["mapping.fc0.weight"][:, :columns].clone()
+    native.write(tmp_path / "mine.safetensors", state, {})
+    with pytest.raises(InvalidFile, match=r"its z is -?[0-9]+ wide"):
+        load_generator(tmp_path / "mine.safetensors", device=CPU)
 
 
 def test_a_conversion_of_what_has_no_encoder(tmp_path):

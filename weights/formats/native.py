@@ -36,6 +36,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
     """
     data = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with replacing(path) as temporary:
+        temporary.touch()  # by the umask, as every other file: save_file would make it the owner's alone
         try:
             save_file(data, temporary, metadata=dict(metadata))
         except SafetensorError as error:

@@ -33,6 +33,8 @@ def read(module: Record, make: Materialiser, what: str) -> Checkpoint:
     stubs = _flatten(module)
     _refuse_others(module, stubs)
     layers = _layers(module)
+    if not layers:
+        raise FormatError("it has no layers")
     clamps = {clamp_of(layer.get("conv_clamp", _default_clamp(module))) for layer in layers}
     if len(clamps) > 1:
         raise FormatError("its layers clamp at different values")

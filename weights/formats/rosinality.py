@@ -76,7 +76,7 @@ def read(what: str, state: dict[str, Any], latent_avg: Any, make: Make) -> Check
     arrays = _convert(inner, make)
     if latent_avg is not None:
         average = make(latent_avg)
-        if average.ndim == 0 or average.dtype != np.float32:
+        if average.size == 0 or average.ndim == 0 or average.dtype != np.float32:
             raise FormatError("its latent_avg is no latent")
         arrays["mapping.w_avg"] = average.reshape(-1, average.shape[-1]).mean(axis=0)
     return Checkpoint(format=f"rosinality, {what}{where}", arrays=arrays)

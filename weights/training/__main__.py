@@ -45,7 +45,9 @@ def train(data: Path, run: Path, /, *, start: Path | None = None, settings: AsTr
     from weights.perceptual import Lpips
     from weights.store import Store
     from weights.training.run import train as go_on
+    from weights.training.settings import check
 
+    check(settings)
     device = resolve_device(settings.device)
     lpips = Lpips(settings.perceptual, store=Store(), device=device, dtype=resolve_dtype(settings.dtype, device))
     with _signals() as stop:

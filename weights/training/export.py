@@ -8,6 +8,7 @@ import torch
 
 from weights.errors import InvalidInput
 from weights.formats import native
+from weights.outputs import check_place
 from weights.training.checkpoint import load
 from weights.training.codes import fit_mapping
 from weights.training.networks import Networks, restore
@@ -34,7 +35,8 @@ def export(
         the generator's file and the encoder's.
 
     Raises:
-        InvalidInput: the run has no checkpoint, or no codes yet.
+        InvalidInput: the run has no checkpoint, or no codes yet; or a file exists that may not be replaced, or lies
+            where nothing may be written.
         InvalidFile: the checkpoint cannot be read.
     """
     path = run / CHECKPOINT if run.is_dir() else run
@@ -45,13 +47,15 @@ def export(
     random = torch.Generator().manual_seed(settings.seed)
     networks = Networks(shape, encoder_size=state["encoder_size"], random=random)
     restore(networks, state["networks"], size=state["size"])
+    name = settings.name or f"faces-{shape.size}"
+    files = output / f"{name}.safetensors", output / f"{name}-encoder.safetensors"
+    for file in files:
+        check_place(file, overwrite=settings.overwrite)
     codes = state["bank"]["codes"][: state["bank"]["filled"]]
     if len(codes) < 2:
         raise InvalidInput(f"{path} has seen no pictures yet: train first.")
     generator, encoder = networks.mean_generator, networks.mean_encoder
     fit_mapping(generator.mapping, codes, steps=settings.fit_steps, random=random, callback=callback)
-    name = settings.name or f"faces-{shape.size}"
-    files = output / f"{name}.safetensors", output / f"{name}-encoder.safetensors"
     told = _metadata(settings, state)
     for file, network, architecture in zip(
         files, (generator, encoder), ("stylegan2-skip", "photodrag-encoder"), strict=True

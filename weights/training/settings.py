@@ -148,6 +148,7 @@ class ExportSettings:
         usual_loss: which 19 of 20 pictures stay below when they are inverted, where it was measured.
         fit_steps: steps of the mapping network's fit to the codes.
         seed: of the fit.
+        overwrite: replace files that exist.
     """
 
     name: str = ""
@@ -157,3 +158,4 @@ class ExportSettings:
     usual_loss: float | None = None
     fit_steps: int = 600
     seed: int = 0
+    overwrite: bool = False

@@ -231,7 +231,6 @@ class Trainer:
         p.seen, p.steps = p.seen + s.batch, p.steps + 1
         half_life = min(s.average, max((p.seen - p.born) * YOUNG, 1))
         self.networks.average(0.5 ** (s.batch / half_life))
-        self.networks.mean_generator.mapping.w_avg.copy_(self.bank.known.mean(dim=0))
         if self.new_blocks_alone != alone:
             self._set_trainable()
 
