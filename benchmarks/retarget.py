@@ -28,10 +28,12 @@ import drag.shape
 import pipeline.back
 import pipeline.check
 import pipeline.composite
+import pipeline.eye
 import pipeline.finish
 import pipeline.flow
 import pipeline.grain
 import pipeline.mouth
+import pipeline.slit
 from benchmarks.faces import SCALE, Observer
 from benchmarks.items import Items
 from drag.editor import DragResult
@@ -493,8 +495,8 @@ def main() -> None:
         some = names[first : first + BATCH]
         subjects |= zip(some, bench.pipeline.invert_all([aligned[name] for name in some]), strict=True)
     modules = (
-        drag.limits, drag.shape, pipeline.back, pipeline.check, pipeline.composite, pipeline.finish, pipeline.flow,
-        pipeline.grain, pipeline.mouth,
+        drag.limits, drag.shape, pipeline.back, pipeline.check, pipeline.composite, pipeline.eye, pipeline.finish, pipeline.flow,
+        pipeline.grain, pipeline.mouth, pipeline.slit,
     )  # fmt: skip
     composite = "".join(Path(str(module.__file__)).read_text() for module in modules)
     told = asdict(settings)

@@ -167,7 +167,7 @@ def test_a_drag_needs_no_grad_mode_of_its_caller():
 
 def test_a_hair_of_progress_is_none():
     """Within the patience, handles come nearer by more than 0.05 u in all."""
-    for step, stalled in ((0.02, True), (0.08, False)):
+    for step, stalled in ((0.008, True), (0.08, False)):
         stop = _Stop(DragSettings(patience=5), size=512)
         left = 50 - step * np.arange(20)
         reasons = [stop.reason(np.array([d]), np.ones(1), stopped=False, last=False) for d in left]

@@ -72,7 +72,7 @@ def test_handles_that_do_not_arrive_are_written_all_the_same(cli, photo):
         (["PHOTO", "--drag", "1,1:2,2", "--mask", "nosee"], 2, "give face, mouth, eyes, brows, nose, jaw, none, or"),
         (["PHOTO", "--drag", "1,1:2,2", "-o", "FOLDER"], 2, "is a folder: give the path of a file"),
         (["PHOTO", "--drag", "mouth-left:1%,1%", "--drag", "mouth-left:2%,0%"], 2, "mouth-left is dragged twice"),
-        (["PHOTO", "--drag", "1,1:2,2", "--learning-rate", "0"], 2, "learning-rate is a number above 0"),
+        (["PHOTO", "--drag", "mouth:0%,1%", "--learning-rate", "0"], 2, "learning-rate is a number above 0"),
         (["missing.jpg", "--drag", "1,1:2,2"], 2, "There is no photo at missing.jpg"),
         (["PHOTO", "--drag", "1,1:2,2", "--device", "abacus"], 2, "No device 'abacus'"),
         (["PHOTO", "--drag", "1,1:2,2", "--generator", "nobody"], 2, "'nobody'"),

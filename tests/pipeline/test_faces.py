@@ -55,7 +55,7 @@ def test_the_same_picture_is_looked_at_once():
     for picture in pictures:
         detector.detect(picture)
     assert counting.looks == 3 + len(pictures) - 2
-    detector.detect(pictures[1])  # which was let go of, as it was not seen for longest
+    detector.detect(pictures[0])  # which was let go of, as it was not seen for longest
     assert counting.looks == 3 + len(pictures) - 1
 
 

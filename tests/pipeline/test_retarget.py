@@ -25,6 +25,7 @@ from pipeline.cli.options import as_recipe
 from pipeline.cli.photo import exit_code
 from pipeline.manifest import Manifest
 from pipeline.photo import Photo, decode_photo, read_photo, write_photo
+from pipeline.plan import Plan
 from pipeline.report import succeeded
 from pipeline.request import EditRequest
 from pipeline.retarget import Request, landmarks_of, overall, plan, transfer, wanted
@@ -48,7 +49,7 @@ def subject(smile):
 
 
 def test_no_handle_is_given_twice(subject):
-    twice = (Drag("chin", (0, 5), relative=True), Drag("chin", (0, 9), relative=True))
+    twice = tuple(parse_drag(f"chin:0%,{way}%") for way in (5, 9))
     for request in (Request(drags=twice), Request(points=PointsFile(drags=twice))):
         with pytest.raises(InvalidInput, match="chin is dragged twice: give each handle one target"):
             plan(subject, request)

@@ -363,5 +363,5 @@ def test_a_package_that_cannot_be_had(tmp_path, monkeypatch, change, message):
 
 
 def test_unknown_name():
-    with pytest.raises(WeightsMissing, match="choose from lpips-alex"):
+    with pytest.raises(InvalidInput, match="No weights are called 'nothing'"):
         Store().get("nothing")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from weights.errors import InvalidFile
@@ -36,8 +36,4 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
     """
     data = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with replacing(path) as temporary:
-        temporary.touch()  # by the umask, as every other file: save_file would make it the owner's alone
-        try:
-            save_file(data, temporary, metadata=dict(metadata))
-        except SafetensorError as error:
-            raise OSError(f"{path} could not be written: {error}") from error
+        temporary.write_bytes(save(data, metadata=dict(metadata)))  # save_file would make it the owner's alone
