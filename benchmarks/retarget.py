@@ -495,8 +495,8 @@ def main() -> None:
         some = names[first : first + BATCH]
         subjects |= zip(some, bench.pipeline.invert_all([aligned[name] for name in some]), strict=True)
     modules = (
-        drag.limits, drag.shape, pipeline.back, pipeline.check, pipeline.composite, pipeline.eye, pipeline.finish, pipeline.flow,
-        pipeline.grain, pipeline.mouth, pipeline.slit,
+        drag.limits, drag.shape, pipeline.back, pipeline.check, pipeline.composite, pipeline.eye, pipeline.finish,
+        pipeline.flow, pipeline.grain, pipeline.mouth, pipeline.slit,
     )  # fmt: skip
     composite = "".join(Path(str(module.__file__)).read_text() for module in modules)
     told = asdict(settings)

@@ -11,7 +11,7 @@ import pytest
 
 from weights import store as store_module
 from weights.catalog import Entry, PackageMember, Url, catalog
-from weights.errors import InvalidFile, WeightsMissing
+from weights.errors import InvalidFile, InvalidInput, WeightsMissing
 from weights.store import Store, download, home
 
 CONTENT = bytes(range(256)) * 5000
