@@ -12,6 +12,7 @@ from weights.errors import InvalidFile, InvalidInput
 
 PICTURE = smooth_picture(48, 64)
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+WHITE = struct.pack(">3i", 63189, 65536, 54060)
 
 
 def exif(orientation=1):
@@ -137,21 +138,22 @@ def test_grey_jpeg_stays_grey():
     assert Image.open(BytesIO(encode_photo(photo, "JPEG"))).mode == "L"
 
 
-def grey_profile():
-    """A profile of grey of gamma 2.2."""
-    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, int(2.2 * 256)) + bytes(2)
-    white = struct.pack(">3i", 63190, 65536, 54061)
-    tags = {
-        b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"Gray\0" + bytes(79),
-        b"kTRC": curve,
-        b"wtpt": b"XYZ " + bytes(4) + white,
-    }
+def profile(kind, tags):
+    """A profile of 12 bytes of kind (its class, colours, and what they are brought to) with these tags."""
+    tags = tags | {b"wtpt": b"XYZ " + bytes(4) + WHITE}
     table, body = struct.pack(">I", len(tags)), b""
     for tag, content in tags.items():
         table += tag + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(content))
         body += content + bytes(-len(content) % 4)
-    head = struct.pack(">I4sI", 128 + len(table + body), b"lcms", 0x02400000) + b"mntrGRAYXYZ " + bytes(12) + b"acsp"
-    return (head.ljust(68, b"\0") + white).ljust(128, b"\0") + table + body
+    head = struct.pack(">I4sI", 128 + len(table + body), b"lcms", 0x02400000) + kind + bytes(12) + b"acsp"
+    return (head.ljust(68, b"\0") + WHITE).ljust(128, b"\0") + table + body
+
+
+def grey_profile():
+    """A profile of grey of gamma 2.2."""
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, int(2.2 * 256)) + bytes(2)
+    name = b"desc" + bytes(4) + struct.pack(">I", 5) + b"Gray\0" + bytes(79)
+    return profile(b"mntrGRAYXYZ ", {b"desc": name, b"kTRC": curve})
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -255,20 +257,12 @@ def linear_srgb():
 
 def scanner():
     """A profile as scanners have them: a table from RGB to Lab, and none back."""
-    white, ramp = struct.pack(">3i", 63189, 65536, 54060), bytes(range(256)) * 3
+    ramp = bytes(range(256)) * 3
     unit = struct.pack(">9i", *np.eye(3, dtype=int).ravel() << 16)
     corners = np.uint8([[0, 128, 128], [255, 128, 128]])[[0, 0, 0, 0, 1, 1, 1, 1]]
-    tags = {
-        b"A2B0": b"mft1" + bytes(4) + bytes([3, 3, 2, 0]) + unit + ramp + corners.tobytes() + ramp,
-        b"desc": b"desc" + bytes(4) + struct.pack(">I", 8) + b"scanner\0" + bytes(80),
-        b"wtpt": b"XYZ " + bytes(4) + white,
-    }
-    table, body = struct.pack(">I", len(tags)), b""
-    for tag, content in tags.items():
-        table += tag + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(content))
-        body += content + bytes(-len(content) % 4)
-    head = struct.pack(">I4sI", 128 + len(table + body), b"lcms", 0x02400000) + b"scnrRGB Lab " + bytes(12) + b"acsp"
-    return (head.ljust(68, b"\0") + white).ljust(128, b"\0") + table + body
+    table = b"mft1" + bytes(4) + bytes([3, 3, 2, 0]) + unit + ramp + corners.tobytes() + ramp
+    name = b"desc" + bytes(4) + struct.pack(">I", 8) + b"scanner\0" + bytes(80)
+    return profile(b"scnrRGB Lab ", {b"A2B0": table, b"desc": name})
 
 
 def test_a_profile_is_read_once_for_all_bands(monkeypatch):
