@@ -116,9 +116,13 @@ def check_handles(drags: Sequence[Drag]) -> None:
     Raises:
         InvalidInput: one is.
     """
-    for i, drag in enumerate(drags):
-        if drag.handle in [other.handle for other in drags[:i]]:
+    taken = set[tuple[float, ...]]()
+    for drag in drags:
+        # A landmark has several names.
+        held = tuple(numbers(drag.handle)) if isinstance(drag.handle, str) else drag.handle
+        if held in taken:
             raise InvalidInput(f"{str(drag).partition(':')[0]} is dragged twice: give each handle one target.")
+        taken.add(held)
 
 
 def by_landmarks(drags: Sequence[Drag]) -> bool:

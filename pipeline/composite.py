@@ -5,7 +5,7 @@ for a change between two pictures of the generator, the reconstruction and the e
 photo's pixels stay. Where they differ, the photo's own pixels are carried along the motion between the two. What
 no motion explains is believed where it stands out plainly from what the generator gets wrong anyway (teeth in the
 place of lips, but no stains on skin): there the generator's pixels fill in, in the photo's light, and with its
-grain and sharpness. Where the generator shows the photo poorly it is not asked what lips and eyelids show and hide.
+grain and sharpness. A generator that shows the photo poorly is not asked what is in a mouth's gap, and in closing eyes.
 """
 
 from collections.abc import Sequence
@@ -348,9 +348,9 @@ class _Painter:
         return made
 
     def _fill(self, made: Field, trust: Field, slit: Eye | Mouth, inside: tuple[slice, slice]) -> None:
-        """Put what is seen of lips or lids into a band, and take from `trust` what is no photo's, both in place.
+        """Put what is seen of lips or lids into a band, and say in `trust` what of it is the photo's, both in place.
 
-        What the generator drew there and was believed stays, but not in a gap.
+        What the generator drew there and was believed stays, but not in a gap, nor in an eye that closes.
         """
         around = _within(self.alignment.to_photo(slit.outline), 0, self.photo)
         own_rows, own_columns = (_shared(*ways)[1] for ways in zip(around, inside, strict=True))
@@ -362,15 +362,18 @@ class _Painter:
         covered, gap, paint = np.zeros_like(believed), np.zeros_like(believed), np.zeros_like(part)
         for offset in WITHIN:
             shown = slit.at(self.alignment.to_crop(points + offset))
-            deep = shown.deep[..., None]
             # Edges are antialiased, and what is merely moved is not blurred.
             at = (self.alignment.to_photo(shown.sources) - offset).astype(np.float32)
             seen = cv2.remap(self.srgb, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-            weight = shown.share[..., None] * np.maximum(believed, deep) / len(WITHIN)
+            weight = shown.share[..., None] * np.maximum(believed, shown.sure[..., None]) / len(WITHIN)
             covered += weight
-            gap += weight * deep
-            paint += weight * (seen + deep * (shown.tone - seen))
+            paint += weight * seen
+            if shown.deep is not None and shown.tone is not None:
+                dark = weight * shown.deep[..., None]
+                gap += dark
+                paint += dark * (shown.tone - seen)
         part += paint - covered * part
+        np.maximum(believed, covered, out=believed)
         believed *= 1 - gap
 
     def _sample(self, values: Field, rows: slice) -> Field:

@@ -1,5 +1,6 @@
 """From a photo to the bytes of a file."""
 
+import logging
 import warnings
 from dataclasses import replace
 from io import BytesIO
@@ -12,6 +13,8 @@ from pipeline import heif, jpeg, png, tiff
 from pipeline.metadata import refresh
 from pipeline.picture import Photo, Pixels, eight_bit
 from weights.errors import InvalidInput
+
+_log = logging.getLogger(__name__)
 
 FORMATS = {
     ".jpg": "JPEG",
@@ -66,6 +69,8 @@ def encode_photo(photo: Photo, format_: str) -> bytes:
     shaped = replace(photo, grey=photo.grey and (photo.alpha is None or photo.pixels.dtype == np.uint8))
     colours = photo.colours if format_ == photo.format else {}
     if photo.grey and (format_ == "WEBP" or not shaped.grey):  # written in colours, of which its profile says nothing
+        if photo.icc:
+            _log.warning("the photo's profile of grey does not fit a file of colours, as this one is, and is left out")
         photo = replace(photo, icc=None)
     if format_ == "TIFF":
         compressed = photo.format == "TIFF" and bool(photo.encoding.get("compressed"))

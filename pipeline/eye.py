@@ -12,13 +12,14 @@ from drag.limits import LIDS
 from drag.points import unit
 from pipeline.check import CLOSE
 from pipeline.flow import smooth
-from pipeline.slit import Array, Field, Shown, Slit, known, look, motion_without, there, wide
+from pipeline.slit import Array, Field, Shown, Slit, all_known, apart, at_columns, motion_without, sample
 
 EYES = (((36, 37, 38, 39), (36, 41, 40, 39)), ((42, 43, 44, 45), (42, 47, 46, 45)))  # upper and lower lids
+BROWS = range(17, 27)
 UPPER_LIDS, LOWER_LIDS = ([pair[i] for pair in LIDS] for i in (0, 1))
 # In widths of the eye:
 RIM = 0.06  # what goes with a lid beyond the edge that a detector sees: lashes, and their shadow
-BAND = 0.15  # of the lids beside it, which go along whole;
+BAND = 0.15  # of the lids beside it, which go along whole, and of the corners, where less and less does;
 BESIDE = 0.5  # of what goes with one lid's landmarks, half of it wholly
 
 
@@ -33,7 +34,7 @@ class Eye:
         flow: (size, size, 2), from the edited crop to the photo's, where no eye is.
         above: likewise, on the upper lid, by landmarks of which those of lower lids are none.
         below: likewise, on the lower lid.
-        still: likewise, in the eye, by landmarks of which those of lids are none.
+        still: likewise, in the eye, by landmarks of which those of lids and brows are none.
     """
 
     slit: Slit
@@ -56,7 +57,7 @@ class Eye:
         size = len(flow)
         found = []
         for upper, lower in EYES:
-            if not all(known(at, upper + lower) and wide(at, upper[0], upper[-1], size) for at in (before, after)):
+            if not all(all_known(at, upper + lower) and apart(at, upper[0], upper[-1], size) for at in (before, after)):
                 continue
             own, slit = (Slit.of(landmarks, upper, lower) for landmarks in (before, after))
             moves = smooth((own.opening - slit.opening) / (CLOSE * unit(size)) - 0.5)
@@ -65,7 +66,8 @@ class Eye:
         if not found:
             return []
         above, below, still = (
-            motion_without(lids, before, after, size) for lids in (LOWER_LIDS, UPPER_LIDS, LOWER_LIDS + UPPER_LIDS)
+            motion_without(others, before, after, size)
+            for others in (LOWER_LIDS, UPPER_LIDS, [*LOWER_LIDS, *UPPER_LIDS, *BROWS])
         )
         return [
             cls(slit=slit, own=own, moves=moves, flow=flow, above=above, below=below, still=still)
@@ -82,20 +84,22 @@ class Eye:
         along, below = self.slit.columns(points)
         width, rim = self.slit.width, RIM * self.own.width
         # How far below the upper lid's edge a place lies, and how far above the lower one's.
-        under, over = below - there(along, self.slit.upper), there(along, self.slit.lower) - below
-        top, bottom = (there(along, self.own.drawn(edge)) for edge in (self.own.upper, self.own.lower))
+        under, over = below - at_columns(along, self.slit.upper), at_columns(along, self.slit.lower) - below
+        top, bottom = (at_columns(along, self.own.drawn(edge)) for edge in (self.own.upper, self.own.lower))
         hidden = np.maximum((bottom - top) @ self.own.down - under - over, 0)
-        # How much of the eye's upper part is hidden: of what goes with a lid, nothing and all.
-        stays = (points + look(self.still, points) - top) @ self.own.down - under
         upper, lower = under < rim, over < rim
-        covered = np.where(upper, 0, np.where(lower, hidden, np.clip(stays, 0, hidden)))
-        whole = top + (under + covered)[..., None] * self.own.down
-        ends = smooth(np.minimum(along, 1 - along) / BAND) * there(along, self.moves)
+        lids = top + (under + np.where(upper, 0, hidden))[..., None] * self.own.down
+        # What is between them stays, but shows nothing of what is beyond: at most all that is hidden is so above.
+        eye = points + sample(self.still, points)
+        above = (eye - top) @ self.own.down - under
+        eye += (np.clip(above, 0, hidden) - above)[..., None] * self.own.down
+        whole = np.where((upper | lower)[..., None], lids, eye)
+        ends = smooth(np.minimum(along, 1 - along) / BAND) * at_columns(along, self.moves)
         # The upper lid's lashes lie on the lower lid where they meet.
         beside = np.minimum(np.where(upper, under, np.minimum(under, over)), 0) / width
         share, near = smooth(2 * (1 + beside / BESIDE)) * ends, smooth(1 + beside / BAND) * ends
-        sources = points + look(self.flow, points)
-        aside = np.where((under < over)[..., None], look(self.above, points), look(self.below, points))
+        sources = points + sample(self.flow, points)
+        aside = np.where((under < over)[..., None], sample(self.above, points), sample(self.below, points))
         sources += share[..., None] * (points + aside - sources)
         sources += near[..., None] * (whole - sources)
-        return Shown(share=share, sources=sources, deep=np.zeros_like(share), tone=np.zeros((*share.shape, 3)))
+        return Shown(share=share, sources=sources, sure=near)

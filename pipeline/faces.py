@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -76,7 +76,7 @@ class Remembering:
         self._seen[key] = self._detector.detect(image) if found is None else found
         if len(self._seen) > self.KEPT:
             del self._seen[next(iter(self._seen))]
-        return list(self._seen[key])
+        return [replace(face, landmarks=face.landmarks.copy()) for face in self._seen[key]]
 
 
 def find_faces(image: Image, detector: Detector) -> list[Face]:

@@ -47,7 +47,7 @@ def finish(
     far, missing = np.hypot(*ways[told].T), np.hypot(*rest.T)
     # How much of what is missing stays so: what is more than `most` of a way, but no more than the whole of it, or
     # what may be jitter of one that was to stay.
-    shares = np.where(_closing(before, ways), 1, most)[told]
+    shares = np.where(_closing(before, ways, size), 1, most)[told]
     left = np.where(far > 0, np.clip(missing - shares * far, 0, far), np.minimum(missing, CLOSE * unit(size)))
     aim = after.copy()
     aim[told] += rest * (1 - left / np.maximum(missing, 1e-9))[:, None]
@@ -62,13 +62,14 @@ def finish(
     return warp(edited, flow), moved
 
 
-def _closing(before: Landmarks, ways: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell which landmarks (68,) are of eyelids that are to come nearer to each other."""
+def _closing(before: Landmarks, ways: NDArray[np.float64], size: int) -> NDArray[np.bool_]:
+    """Tell which landmarks (68,) are of eyelids that are to come nearer to each other, by more than jitter."""
     down = face_axes(before)[1]
+    down /= np.hypot(*down)
     found = np.zeros(len(before), bool)
     for pair in LIDS:
         upper, lower = np.nan_to_num(ways[list(pair)]) @ down
-        found[list(pair)] = lower < upper
+        found[list(pair)] = upper - lower > CLOSE * unit(size)
     return found
 
 

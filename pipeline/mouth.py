@@ -17,7 +17,7 @@ from drag.limits import INNER_LIPS
 from drag.points import unit
 from pipeline.check import CLOSE
 from pipeline.flow import LUMA, smooth
-from pipeline.slit import COLUMNS, Array, Field, Shown, Slit, known, look, motion_without, there, wide
+from pipeline.slit import COLUMNS, Array, Field, Shown, Slit, all_known, apart, at_columns, motion_without, sample
 
 INSIDE = tuple(range(60, 68))
 UPPER, LOWER = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)  # the inner edges of the lips
@@ -30,16 +30,16 @@ CLOSED = 0.04  # lips no farther apart are thought to meet,
 ASTRAY = 0.05  # at a line at most so far from where a detector sees them;
 RIM = 0.04  # as far beyond the lower lip's edge the line may lie;
 SOFT = 0.02  # width of a gap's edges;
-BAND = 0.1  # of the lips beside it, which go along whole;
+BAND = 0.1  # of the lips beside it, which go along whole, and of the corners, where less and less does;
 LIPS = 0.3  # of what goes with one lip's landmarks, half of it wholly;
 OPEN = 0.35  # a mouth open wider has its own gap, which is stretched
 # In lights of the lower lip, which is 1:
 BEND = 0.12  # what a line costs that goes on one place higher or lower in the next column; at most STEEP may be,
 LOW = 0.25  # and what it costs to be under the upper lip where it could be above the lower one: there are teeth
 DARK = 0.15  # what is in a gap, at most,
-TONGUE = 0.5  # and its tongue, which is seen
-RAISED = (0.04, 0.18)  # in a gap as high, in widths of the mouth: nothing of it, and all,
-ROOT = 0.3  # from so far down the gap's middle
+TONGUE = 0.5  # and how light its tongue is
+RAISED = (0.04, 0.18)  # heights of a gap, in widths of the mouth, at which nothing of a tongue shows, and all of it,
+ROOT = 0.3  # which begins in the middle of the mouth at this share of the gap's height
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,9 +120,9 @@ class Mouth:
         along, below = self.slit.columns(points)
         width, down = self.slit.width, self.own.down
         # How far below the upper lip's edge a place lies, and how far above the lower one's.
-        under, over = below - there(along, self.slit.upper), there(along, self.slit.lower) - below
-        top, bottom = (there(along, self.own.drawn(edge)) for edge in (self.own.upper, self.own.lower))
-        depth, seam = (bottom - top) @ down, there(along, self.seam)
+        under, over = below - at_columns(along, self.slit.upper), at_columns(along, self.slit.lower) - below
+        top, bottom = (at_columns(along, self.own.drawn(edge)) for edge in (self.own.upper, self.own.lower))
+        depth, seam = (bottom - top) @ down, at_columns(along, self.seam)
         rest = depth - seam  # from the line down to the lower lip's edge; less than 0 where it lies beyond
         inside, opening = np.minimum(under, over), under + over
         # What hangs from the upper lip hides what stands on the lower one, but for the lip itself.
@@ -133,11 +133,11 @@ class Mouth:
         stretched = np.where(inside > 0, self.wide * smooth((opening - depth) / (SOFT * width)), 0)
         evenly = top + (bottom - top) * (under / np.maximum(opening, 1e-9))[..., None]
         whole += stretched[..., None] * (evenly - whole)
-        ends = smooth(np.minimum(along, 1 - along) / BAND) * there(along, self.moves)
+        ends = smooth(np.minimum(along, 1 - along) / BAND) * at_columns(along, self.moves)
         beside = np.minimum(inside, 0) / width
         share, near = smooth(2 * (1 + beside / LIPS)) * ends, smooth(1 + beside / BAND) * ends
-        sources = points + look(self.flow, points)
-        aside = np.where((under < over)[..., None], look(self.above, points), look(self.below, points))
+        sources = points + sample(self.flow, points)
+        aside = np.where((under < over)[..., None], sample(self.above, points), sample(self.below, points))
         sources += share[..., None] * (points + aside - sources)
         sources += near[..., None] * (whole - sources)
         deep = np.where(gap, (1 - stretched) * smooth(np.minimum(under - seam, over - rest) / (SOFT * width)), 0)
@@ -149,7 +149,7 @@ class Mouth:
         raised = smooth((high / width - RAISED[0]) / (RAISED[1] - RAISED[0]))
         tongue = smooth(((under - seam) / high - back) / (1 - ROOT)) * raised
         tone = self.dark + tongue[..., None] * (self.tongue - self.dark)
-        return Shown(share=share, sources=sources, deep=deep, tone=tone)
+        return Shown(share=share, sources=sources, sure=deep, deep=deep, tone=tone)
 
 
 def met(picture: Field, landmarks: Landmarks, size: int) -> Landmarks:
@@ -179,13 +179,13 @@ def met(picture: Field, landmarks: Landmarks, size: int) -> Landmarks:
 
 def _clear(landmarks: Landmarks, size: int) -> bool:
     """Tell whether a mouth's landmarks are known, and its corners apart."""
-    return known(landmarks, (*INSIDE, *LIP)) and wide(landmarks, UPPER[0], UPPER[-1], size)
+    return all_known(landmarks, (*INSIDE, *LIP)) and apart(landmarks, UPPER[0], UPPER[-1], size)
 
 
 def _seen(picture: Field, points: Array, size: int) -> Array:
     """Return what a crop at SIDE px shows, a little blurred, at points (h, w, 2) of one of `size` px: (h, w, 3)."""
     soft = np.asarray(cv2.GaussianBlur(picture, (0, 0), 1), np.float32)
-    return look(soft, (points + 0.5) * (SIDE / size) - 0.5)
+    return sample(soft, (points + 0.5) * (SIDE / size) - 0.5)
 
 
 def _line(grey: Array) -> NDArray[np.int64]:

@@ -92,29 +92,31 @@ class Shown:
     Attributes:
         share: (h, w) from 0 to 1, how far a place belongs to what lies at the slit.
         sources: (h, w, 2), what it shows of the photo, in pixels of the crop.
-        deep: (h, w) from 0 to 1, how far it shows `tone` instead.
+        sure: (h, w) from 0 to 1, how far it is so whatever a generator drew there.
+        deep: (h, w) from 0 to 1, how far it shows `tone` instead; None for not at all.
         tone: (h, w, 3) from 0 to 255.
     """
 
     share: Array
     sources: Array
-    deep: Array
-    tone: Array
+    sure: Array
+    deep: Array | None = None
+    tone: Array | None = None
 
 
-def there(along: Array, values: Array) -> Array:
+def at_columns(along: Array, values: Array) -> Array:
     """Interpolate what each column has, (COLUMNS,) or (COLUMNS, 2), at columns (h, w) from 0 to 1."""
     spread = [np.interp(along, np.linspace(0, 1, COLUMNS), part) for part in values.reshape(COLUMNS, -1).T]
     return np.stack(spread, axis=2) if values.ndim > 1 else spread[0]
 
 
-def known(landmarks: Landmarks, indices: Iterable[int]) -> bool:
+def all_known(landmarks: Landmarks, indices: Iterable[int]) -> bool:
     """Tell whether all of these landmarks (68, 2) are."""
     return bool(np.isfinite(landmarks[list(indices)]).all())
 
 
-def wide(landmarks: Landmarks, left: int, right: int, size: int) -> bool:
-    """Tell whether two corners are apart, and not of what is seen in profile."""
+def apart(landmarks: Landmarks, left: int, right: int, size: int) -> bool:
+    """Tell whether two corners are so far apart that what is between them is not seen in profile."""
     return bool(np.hypot(*(landmarks[right] - landmarks[left])) >= NARROW * size)
 
 
@@ -125,7 +127,7 @@ def motion_without(indices: Iterable[int], before: Landmarks, after: Landmarks, 
     return landmark_motion(outlined(before), outlined(told), size)
 
 
-def look(picture: Field, points: Array) -> Array:
+def sample(picture: Field, points: Array) -> Array:
     """Return what a picture (size, size, C) shows at points (h, w, 2) of it: (h, w, C)."""
     x, y = np.moveaxis(points.astype(np.float32), 2, 0)
     return np.asarray(cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float64)

@@ -192,7 +192,8 @@ def convert(
 ) -> None:
     """Convert a generator to safetensors, which loads faster and can hold no program.
 
-    An encoder beside it, NAME-encoder.safetensors, is copied to beside the output.
+    An encoder beside it, NAME-encoder.safetensors, is copied to beside the output; another one there is removed, with
+    --overwrite.
 
     Parameters
     ----------

@@ -66,7 +66,13 @@ def centre(picture: np.ndarray, near: np.ndarray) -> np.ndarray:
 
 
 def column_after(
-    pixels: np.ndarray, at: np.ndarray, after: np.ndarray, degrees: float, *, column: float = (SIZE - 1) / 2
+    pixels: np.ndarray,
+    at: np.ndarray,
+    after: np.ndarray,
+    degrees: float,
+    *,
+    column: float = (SIZE - 1) / 2,
+    stain: slice = slice(0),
 ) -> np.ndarray:
     """Edit a photo in which a crop lies rolled, by a generator that is far off: all that is known are the landmarks.
 
@@ -76,6 +82,7 @@ def column_after(
         after: where they go.
         degrees: of the roll.
         column: what to look at of the crop.
+        stain: rows and columns of the edited crop in which the generator draws black.
 
     Returns:
         that column of the edited photo, four pixels for one of the crop.
@@ -89,6 +96,7 @@ def column_after(
     noise = 25 * cv2.GaussianBlur(np.random.default_rng(0).normal(0, 8, (SIZE, SIZE, 3)), (0, 0), 3)
     before = (seen(photo, frame) + noise).astype(np.float32)
     edited = warp(before, landmark_motion(at, after, SIZE))
+    edited[stain, stain] = 0
     motion = FaceMotion(drawn=(at, after), photo=(at, after))
     got = composite(photo, frame, before, edited, CompositeSettings(match_grain=False), face=motion).on(photo.pixels)
     back = cv2.warpAffine(got, matrix, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)

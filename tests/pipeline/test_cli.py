@@ -21,7 +21,7 @@ def test_edit(cli, photo):
     code, out, err = cli("edit", photo, "--drag", SMILE[0], "--drag", SMILE[1], *QUICK, "--corrections", 0)
     edited = photo.with_name("me-edited.png")
     assert out == f"{edited}\n"
-    assert "The drag " in err
+    assert re.search(r"The drag (arrived|ended|came no nearer, and ended) after \d+ steps", err)
     made = int(re.search(r"the landmarks made (-?\d+)% of their way", err)[1])
     assert (code == 0) == (made >= 50)
     assert "the landmark made" in err

@@ -7,6 +7,7 @@ from drag.shape import shape_model
 from pipeline.eye import EYES, RIM, Eye
 from pipeline.flow import landmark_motion
 from pipeline.mouth import SIDE
+from pipeline.slit import sample
 from tests.pipeline.crops import SIZE, column_after
 
 ZOOM = SIDE / SIZE
@@ -47,7 +48,7 @@ def drawn() -> np.ndarray:
 def column(eye: Eye, rows: np.ndarray, x: float = 46.0) -> tuple[np.ndarray, np.ndarray]:
     """Return what `at` says of some rows of one column: shares, and rows of the sources."""
     shown = eye.at(np.stack([np.full_like(rows, x), rows], axis=1)[:, None])
-    assert not shown.deep.any()
+    assert shown.deep is None
     return shown.share[:, 0], shown.sources[:, 0, 1]
 
 
@@ -104,6 +105,47 @@ def test_lids_that_meet_leave_lashes_and_nothing_of_the_eye():
     assert seen.sum() * 0.1 < 0.3
     assert sources[rows < top - 0.1].max() < ends[0]
     assert sources[rows > bottom + EDGE + 0.1].min() > ends[1] - 0.1
+
+
+def test_a_lower_lid_that_rises_alone_takes_its_lashes_along():
+    at = face()
+    (eye, _) = Eye.closing(at, closed(at, 0, 3), STILL)
+    top, bottom = edges(eye)
+    rows = np.arange(top + EDGE + 0.1, bottom + 2, 0.25)
+    _, sources = column(eye, rows)
+    lashes = rows > bottom - EDGE
+    assert sources[lashes] == pytest.approx(rows[lashes] + 3, abs=0.3)
+    assert sources[~lashes] == pytest.approx(rows[~lashes], abs=0.3)
+
+
+def test_neither_a_corner_nor_a_brow_that_moves_takes_the_eye_along():
+    at = face()
+    after = closed(at, 2)
+    after[36, 0] -= 2
+    after[17:27, 1] += 3
+    flow = landmark_motion(at, after, SIZE)
+    (eye, _) = Eye.closing(at, after, flow)
+    top, bottom = edges(eye)
+    points = np.stack(np.meshgrid(np.arange(45.0, 48), np.arange(top + EDGE + 0.2, bottom - EDGE - 0.2, 0.25)), axis=2)
+    way = eye.at(points).sources - points
+    assert np.abs(way[..., 1]).max() < 0.05
+    assert way[..., 0] == pytest.approx(sample(eye.still, points)[..., 0], abs=1e-6)
+    assert np.abs(way[..., 0]).max() < 0.65  # where it would be 1, were it stretched between the corners
+
+
+def test_where_one_half_of_an_eye_opens_and_at_the_corners_the_flow_holds():
+    at = face()
+    after = at.copy()
+    after[37, 1] += 2
+    after[38, 1] -= 2
+    flow = np.full((SIZE, SIZE, 2), [0.0, 1.0], np.float32)
+    (eye,) = Eye.closing(at, after, flow)
+    rows = np.arange(46.0, 54, 0.25)
+    for x in (36.0, 52.0, 56.0):
+        share, sources = column(eye, rows, x)
+        assert share.max() < 1e-6
+        assert sources == pytest.approx(rows + 1)
+    assert column(eye, rows, 41.0)[0].max() == pytest.approx(1)
 
 
 def test_the_eye_goes_along_with_the_head():
@@ -170,6 +212,14 @@ def test_in_a_photo_the_lid_covers_the_iris_and_the_rest_of_it_stays(degrees):
     dark = [(seen[: 54 * 4] < (PUPIL + IRIS) / 2).sum() / 4 for seen in (before, line)]
     assert dark[1] == pytest.approx(dark[0], abs=0.3)  # it is not pressed flat
     assert (np.abs(line[48 * 4 : 49 * 4] - LID) < 15).all()  # where the iris began
+
+
+def test_in_a_photo_what_the_generator_draws_on_lids_that_close_is_not_taken():
+    clean, stained = (
+        column_after(drawn(), face(), closed(face(), 4, 2), 0, column=46, stain=stain)
+        for stain in (slice(0), slice(40, 62))
+    )
+    assert np.abs(clean - stained)[203:207].max() < 20  # where they meet
 
 
 def test_in_a_photo_lids_close():

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from drag.landmarks import Drag
+from drag.presets import own_presets
 from drag.shape import shape_model
 from pipeline.faces import Face
-from pipeline.finish import BEYOND, beyond, finish, lacking
+from pipeline.finish import BEYOND, _closing, beyond, finish, lacking
 from pipeline.photo import Photo
 from pipeline.plan import Plan
+from pipeline.retarget import Request, plan
 from pipeline.subject import Aligned
 from tests.pipeline.crops import SIZE, centre, dots, placed, textured
 
@@ -90,6 +92,17 @@ def test_eyelids_that_close_go_all_of_the_way_and_those_that_open_a_share():
         assert (moved - before)[[37, 38, 43, 44], 1] == pytest.approx(made, abs=0.1)
     _, moved = finish(picture, before, before, asked({41: (0, -1.5), 57: (0, 1.5)}), most=0.4)
     assert (moved - before)[[41, 57], 1] == pytest.approx([-1.5, 0.6], abs=0.1)
+
+
+@pytest.mark.parametrize("name", [name for name, preset in own_presets().items() if any(preset.turn)])
+def test_lids_of_a_head_that_turns_do_not_close(name):
+    before = (shape_model().mean * 30 + [64, 50]).astype(np.float64)
+    photo = Photo(pixels=np.zeros((SIZE, SIZE, 3), np.uint8))
+    face = Face(landmarks=before, box=(0, 0, SIZE, SIZE), score=1, detector="dlib")
+    aligned = Aligned(photo=photo, face=face, alignment=placed(1.0, 63.5, 63.5), crop=photo.pixels.astype(np.float32))
+    for strength in (1, -1):
+        ways = plan(aligned, Request(presets=((own_presets()[name], strength),))).ways(aligned)
+        assert not _closing(before, ways, SIZE).any()
 
 
 def test_what_is_lacking_sends_a_landmark_past_its_target_by_half_of_its_way_at_most():

@@ -8,12 +8,14 @@ import pytest
 
 from drag.shape import shape_model
 from pipeline.mouth import BEND, DARK, SIDE, STEEP, TONGUE, Mouth, _line, met
+from pipeline.slit import Slit
 from tests.pipeline.crops import SIZE, column_after
 
 ZOOM = SIDE / SIZE
 STILL = np.zeros((SIZE, SIZE, 2), np.float32)
 SKIN, LIPS, TEETH, LINE = 200, 120, 240, 20
 UPPER, LOWER = [61, 62, 63], [67, 66, 65]
+UPPER_EDGE, LOWER_EDGE = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
 OVER, BENEATH = [49, 50, 51, 52, 53], [59, 58, 57, 56, 55]  # the outer edges
 
 
@@ -142,8 +144,12 @@ def test_landmarks_beyond_a_corner_or_unknown():
     aside = at.copy()
     aside[[63, 65], 0] = at[64, 0] + [1.5, 0.5]
     mouth = Mouth.of(drawn(6), aside, opened(aside, 4), STILL)
-    assert mouth.slit.upper[[0, -1]] == pytest.approx(0, abs=1e-9)
-    assert mouth.slit.lower[[0, -1]] == pytest.approx(0, abs=1e-9)
+    assert np.isfinite(mouth.at(np.full((1, 1, 2), 64.0)).sources).all()
+    behind = at.copy()
+    behind[62, 0], behind[63, 0] = at[63, 0], at[62, 0]  # the middle one farther right than the right one
+    level = behind.copy()
+    level[63, 0] = behind[62, 0]
+    assert np.array_equal(*(Slit.of(found, UPPER_EDGE, LOWER_EDGE).upper for found in (behind, level)))
     unknown = at.copy()
     unknown[62] = np.nan
     assert Mouth.of(drawn(6), unknown, at, STILL) is None

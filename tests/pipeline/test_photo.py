@@ -157,7 +157,7 @@ def grey_profile():
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_a_profile_of_grey_goes_into_files_of_grey_alone(deep):
+def test_a_profile_of_grey_goes_into_files_of_grey_alone(deep, caplog):
     grey = np.arange(48 * 64).reshape(48, 64)
     pixels = np.repeat((grey.astype(np.uint16) * 20 if deep else (grey % 256).astype(np.uint8))[..., None], 3, axis=2)
     photo = Photo(pixels=pixels, grey=True, icc=grey_profile())
@@ -165,6 +165,7 @@ def test_a_profile_of_grey_goes_into_files_of_grey_alone(deep):
     for picture, format_ in ((photo, f) for f in ("JPEG", "PNG", "TIFF", "WEBP")):
         image = Image.open(BytesIO(encode_photo(picture, format_)))
         assert ("icc_profile" in image.info) == (image.mode in ("L", "I;16"))
+    assert [record.message[:33] for record in caplog.records] == ["the photo's profile of grey does "]
     for format_ in ("PNG", "TIFF"):
         image = Image.open(BytesIO(encode_photo(clear, format_)))
         assert ("icc_profile" in image.info) == (image.mode == "LA") != deep

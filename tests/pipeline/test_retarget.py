@@ -55,6 +55,9 @@ def test_no_handle_is_given_twice(subject):
             plan(subject, request)
     with pytest.raises(InvalidInput, match="9,9 is dragged twice"):
         Plan.of([parse_drag("9,9:10,10"), parse_drag("9,9:0%,1%")])
+    with pytest.raises(InvalidInput, match="48 is dragged twice"):  # by another name
+        Plan.of([parse_drag("mouth-left:0%,5%"), parse_drag("48:0%,9%")])
+    assert Plan.of([parse_drag("mouth:0%,5%"), parse_drag("mouth-left:0%,9%")])
 
 
 def test_a_preset_becomes_handles_and_anchors(subject):

@@ -36,4 +36,5 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
     """
     data = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     with replacing(path) as temporary:
-        temporary.write_bytes(save(data, metadata=dict(metadata)))  # save_file would make it the owner's alone
+        # In memory as a whole: save_file would make a file that its owner alone may read, whatever the umask.
+        temporary.write_bytes(save(data, metadata=dict(metadata)))
