@@ -116,13 +116,15 @@ def check_handles(drags: Sequence[Drag]) -> None:
     Raises:
         InvalidInput: one is.
     """
-    taken = set[tuple[float, ...]]()
-    for drag in drags:
-        # A landmark has several names.
-        held = tuple(numbers(drag.handle)) if isinstance(drag.handle, str) else drag.handle
-        if held in taken:
+    places = [held(drag) for drag in drags]
+    for i, drag in enumerate(drags):
+        if places[i] in places[:i]:
             raise InvalidInput(f"{str(drag).partition(':')[0]} is dragged twice: give each handle one target.")
-        taken.add(held)
+
+
+def held(drag: Drag) -> set[int | tuple[float, float]]:
+    """Return what a drag takes hold of: landmarks by their numbers, as one has several names, or a point."""
+    return set(numbers(drag.handle)) if isinstance(drag.handle, str) else {drag.handle}
 
 
 def by_landmarks(drags: Sequence[Drag]) -> bool:

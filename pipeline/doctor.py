@@ -11,6 +11,7 @@ from typing import Any
 
 from weights.catalog import catalog, lookup
 from weights.errors import WeightsMissing
+from weights.outputs import existing
 from weights.store import Store, home
 
 PACKAGES = {
@@ -88,8 +89,8 @@ def _devices() -> list[Finding]:
 
 
 def _disk(folder: Path) -> Finding:
-    there = next((path for path in (folder, *folder.parents) if path.exists()), None)
-    if there is None:  # a drive of Windows
+    there = existing(folder)
+    if there is None:
         return Finding(what="cache", found=f"there is no {folder.anchor}", level="missing", mend="set PHOTODRAG_HOME")
     free = shutil.disk_usage(there).free
     found = f"{free / 1e9:.1f} GB free in {folder}"

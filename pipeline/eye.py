@@ -12,7 +12,7 @@ from drag.limits import LIDS
 from drag.points import unit
 from pipeline.check import CLOSE
 from pipeline.flow import smooth
-from pipeline.slit import Array, Field, Shown, Slit, all_known, apart, at_columns, motion_without, sample
+from pipeline.slit import Array, Field, Parting, Shown, Slit, all_known, apart, motion_without, sample
 
 EYES = (((36, 37, 38, 39), (36, 41, 40, 39)), ((42, 43, 44, 45), (42, 47, 46, 45)))  # upper and lower lids
 BROWS = range(17, 27)
@@ -24,25 +24,14 @@ BESIDE = 0.5  # of what goes with one lid's landmarks, half of it wholly
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Eye:
-    """Where an eye is after an edit that closes it, wholly or in part, and what it shows; in pixels of the crop.
+class Eye(Parting):
+    """Where an eye is after an edit that closes it, wholly or in part, and what it shows.
 
     Attributes:
-        slit: between the lids after the edit.
-        own: in the photo.
-        moves: (COLUMNS,) from 0 to 1, how far it is sure that the lids come nearer: else all is left to the flow.
-        flow: (size, size, 2), from the edited crop to the photo's, where no eye is.
-        above: likewise, on the upper lid, by landmarks of which those of lower lids are none.
-        below: likewise, on the lower lid.
-        still: likewise, in the eye, by landmarks of which those of lids and brows are none.
+        still: (size, size, 2), from the edited crop to the photo's in the eye, by landmarks of which those of lids
+            and brows are none.
     """
 
-    slit: Slit
-    own: Slit
-    moves: Array
-    flow: Field
-    above: Field
-    below: Field
     still: Field
 
     @classmethod
@@ -81,12 +70,9 @@ class Eye:
 
     def at(self, points: Array) -> Shown:
         """Tell of places (h, w, 2) of the edited crop what they show."""
-        along, below = self.slit.columns(points)
-        width, rim = self.slit.width, RIM * self.own.width
-        # How far below the upper lid's edge a place lies, and how far above the lower one's.
-        under, over = below - at_columns(along, self.slit.upper), at_columns(along, self.slit.lower) - below
-        top, bottom = (at_columns(along, self.own.drawn(edge)) for edge in (self.own.upper, self.own.lower))
+        along, under, over, top, bottom = self.edges(points)
         hidden = np.maximum((bottom - top) @ self.own.down - under - over, 0)
+        rim = RIM * self.own.width
         upper, lower = under < rim, over < rim
         lids = top + (under + np.where(upper, 0, hidden))[..., None] * self.own.down
         # What is between them stays, but shows nothing of what is beyond: at most all that is hidden is so above.
@@ -94,12 +80,9 @@ class Eye:
         above = (eye - top) @ self.own.down - under
         eye += (np.clip(above, 0, hidden) - above)[..., None] * self.own.down
         whole = np.where((upper | lower)[..., None], lids, eye)
-        ends = smooth(np.minimum(along, 1 - along) / BAND) * at_columns(along, self.moves)
         # The upper lid's lashes lie on the lower lid where they meet.
-        beside = np.minimum(np.where(upper, under, np.minimum(under, over)), 0) / width
-        share, near = smooth(2 * (1 + beside / BESIDE)) * ends, smooth(1 + beside / BAND) * ends
-        sources = points + sample(self.flow, points)
-        aside = np.where((under < over)[..., None], sample(self.above, points), sample(self.below, points))
-        sources += share[..., None] * (points + aside - sources)
-        sources += near[..., None] * (whole - sources)
+        inside = np.where(upper, under, np.minimum(under, over))
+        share, near, sources = self.joined(
+            points, whole, along=along, inside=inside, upper=under < over, reach=BESIDE, band=BAND
+        )
         return Shown(share=share, sources=sources, sure=near)

@@ -17,7 +17,19 @@ from drag.limits import INNER_LIPS
 from drag.points import unit
 from pipeline.check import CLOSE
 from pipeline.flow import LUMA, smooth
-from pipeline.slit import COLUMNS, Array, Field, Shown, Slit, all_known, apart, at_columns, motion_without, sample
+from pipeline.slit import (
+    COLUMNS,
+    Array,
+    Field,
+    Parting,
+    Shown,
+    Slit,
+    all_known,
+    apart,
+    at_columns,
+    motion_without,
+    sample,
+)
 
 INSIDE = tuple(range(60, 68))
 UPPER, LOWER = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)  # the inner edges of the lips
@@ -43,32 +55,20 @@ ROOT = 0.3  # which begins in the middle of the mouth at this share of the gap's
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Mouth:
-    """Where the inside of a mouth is after an edit, and what it shows; in pixels of the crop.
+class Mouth(Parting):
+    """Where the inside of a mouth is after an edit, and what it shows.
 
     Attributes:
-        slit: between the lips after the edit.
-        own: in the photo.
-        moves: (COLUMNS,) from 0 to 1, how far it is sure that the lips part or meet: else all is left to the flow.
         seam: (COLUMNS,), how far below the upper lip's edge the photo's darkest line is.
         dark: (3,) from 0 to 255, what is in a gap there,
         tongue: (3,) and low in a high one.
         wide: whether it was wide open before, so that what is inside is stretched instead.
-        flow: (size, size, 2), from the edited crop to the photo's, where no mouth is.
-        above: likewise, on the upper lip, by landmarks of which those of the lower lip's inner edge are none.
-        below: likewise, on the lower lip.
     """
 
-    slit: Slit
-    own: Slit
-    moves: Array
     seam: Array
     dark: Array
     tongue: Array
     wide: bool
-    flow: Field
-    above: Field
-    below: Field
 
     @classmethod
     def of(cls, picture: Field, before: Landmarks, after: Landmarks, flow: Field) -> "Mouth | None":
@@ -117,11 +117,8 @@ class Mouth:
 
     def at(self, points: Array) -> Shown:
         """Tell of places (h, w, 2) of the edited crop what they show."""
-        along, below = self.slit.columns(points)
+        along, under, over, top, bottom = self.edges(points)
         width, down = self.slit.width, self.own.down
-        # How far below the upper lip's edge a place lies, and how far above the lower one's.
-        under, over = below - at_columns(along, self.slit.upper), at_columns(along, self.slit.lower) - below
-        top, bottom = (at_columns(along, self.own.drawn(edge)) for edge in (self.own.upper, self.own.lower))
         depth, seam = (bottom - top) @ down, at_columns(along, self.seam)
         rest = depth - seam  # from the line down to the lower lip's edge; less than 0 where it lies beyond
         inside, opening = np.minimum(under, over), under + over
@@ -133,13 +130,9 @@ class Mouth:
         stretched = np.where(inside > 0, self.wide * smooth((opening - depth) / (SOFT * width)), 0)
         evenly = top + (bottom - top) * (under / np.maximum(opening, 1e-9))[..., None]
         whole += stretched[..., None] * (evenly - whole)
-        ends = smooth(np.minimum(along, 1 - along) / BAND) * at_columns(along, self.moves)
-        beside = np.minimum(inside, 0) / width
-        share, near = smooth(2 * (1 + beside / LIPS)) * ends, smooth(1 + beside / BAND) * ends
-        sources = points + sample(self.flow, points)
-        aside = np.where((under < over)[..., None], sample(self.above, points), sample(self.below, points))
-        sources += share[..., None] * (points + aside - sources)
-        sources += near[..., None] * (whole - sources)
+        share, _, sources = self.joined(
+            points, whole, along=along, inside=inside, upper=under < over, reach=LIPS, band=BAND
+        )
         deep = np.where(gap, (1 - stretched) * smooth(np.minimum(under - seam, over - rest) / (SOFT * width)), 0)
         # Between lips that close it is dark as well.
         shut = smooth(1 - opening / (CLOSED * width)) * smooth((depth - opening) / (CLOSED * width))

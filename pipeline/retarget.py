@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drag.handles import LEAST, choose, texture_weights, to_drags
-from drag.landmarks import Drag, Landmarks, by_landmarks, check_handles, face_axes
+from drag.landmarks import Drag, Landmarks, by_landmarks, check_handles, face_axes, held
 from drag.limits import clamp
-from drag.names import numbers
 from drag.points_file import PointsFile
 from drag.presets import Preset
 from drag.settings import DragSettings, Part, Region, drag_defaults
@@ -134,13 +133,8 @@ def _given(request: Request) -> tuple[list[Drag], set[Region], bool]:
 
 def _beside(first: Sequence[Drag], others: Sequence[Drag]) -> list[Drag]:
     """Return those other drags that take hold of nothing which the first ones do."""
-    taken = set[int | tuple[float, float]]().union(*map(_held, first))
-    return [drag for drag in others if taken.isdisjoint(_held(drag))]
-
-
-def _held(drag: Drag) -> set[int | tuple[float, float]]:
-    """Return what a drag takes hold of: landmarks by their numbers, as one has several names, or a point."""
-    return set(numbers(drag.handle)) if isinstance(drag.handle, str) else {drag.handle}
+    taken = set[int | tuple[float, float]]().union(*map(held, first))
+    return [drag for drag in others if taken.isdisjoint(held(drag))]
 
 
 def _expressed(

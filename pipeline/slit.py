@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drag.landmarks import Landmarks
 from drag.shape import outlined
-from pipeline.flow import landmark_motion
+from pipeline.flow import landmark_motion, smooth
 
 Field = NDArray[np.float32]
 Array = NDArray[np.float64]
@@ -83,6 +83,70 @@ class Slit:
         """Return the columns of places (h, w, 2), from 0 to 1, and how far they lie below the line of the corners."""
         along, below = np.moveaxis((points - self.corner) @ np.linalg.inv(self.axes), 2, 0)
         return along, below
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parting:
+    """A slit whose edges part or meet in an edit; in pixels of the crop.
+
+    Attributes:
+        slit: after the edit.
+        own: in the photo.
+        moves: (COLUMNS,) from 0 to 1, how far it is sure that the edges do: else all is left to the flow.
+        flow: (size, size, 2), from the edited crop to the photo's, where no slit is.
+        above: likewise, above the upper edge, by landmarks of which those of the lower edge are none.
+        below: likewise, below the lower edge.
+    """
+
+    slit: Slit
+    own: Slit
+    moves: Array
+    flow: Field
+    above: Field
+    below: Field
+
+    def edges(self, points: Array) -> tuple[Array, Array, Array, Array, Array]:
+        """Tell of places (h, w, 2) where they lie between the edges.
+
+        Returns:
+            along: (h, w), the column, from 0 to 1.
+            under: (h, w), how far below the upper edge.
+            over: (h, w), how far above the lower one.
+            top: (h, w, 2), where the upper edge is in the photo, in that column.
+            bottom: (h, w, 2), where the lower one is.
+        """
+        along, below = self.slit.columns(points)
+        under, over = below - at_columns(along, self.slit.upper), at_columns(along, self.slit.lower) - below
+        top, bottom = (at_columns(along, self.own.drawn(edge)) for edge in (self.own.upper, self.own.lower))
+        return along, under, over, top, bottom
+
+    def joined(
+        self, points: Array, whole: Array, *, along: Array, inside: Array, upper: NDArray[np.bool_], reach: float,
+        band: float,
+    ) -> tuple[Array, Array, Array]:  # fmt: skip
+        """Join what lies at the slit to what lies around it.
+
+        Args:
+            points: (h, w, 2), places of the edited crop.
+            whole: (h, w, 2), what they show at the slit.
+            along: (h, w), the column, from 0 to 1.
+            inside: (h, w), how far inside of the slit they lie; less than 0 beside it.
+            upper: (h, w), which are nearer to the upper edge.
+            reach: how far beside the slit one edge's landmarks move all, half of it wholly, in its widths.
+            band: how far beside it, and from its corners, `whole` comes in.
+
+        Returns:
+            The share (h, w) from 0 to 1, how far a place belongs to the slit; how far it shows `whole`, likewise; and
+            the sources (h, w, 2), what it shows of the photo.
+        """
+        ends = smooth(np.minimum(along, 1 - along) / band) * at_columns(along, self.moves)
+        beside = np.minimum(inside, 0) / self.slit.width
+        share, near = smooth(2 * (1 + beside / reach)) * ends, smooth(1 + beside / band) * ends
+        sources = points + sample(self.flow, points)
+        aside = np.where(upper[..., None], sample(self.above, points), sample(self.below, points))
+        sources += share[..., None] * (points + aside - sources)
+        sources += near[..., None] * (whole - sources)
+        return share, near, sources
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

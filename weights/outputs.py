@@ -47,14 +47,19 @@ def check_folder(folder: Path) -> None:
     Raises:
         InvalidInput: it is a file or lies below one, or nothing may be written there.
     """
-    whole = folder.absolute()
-    there = next((place for place in (whole, *whole.parents) if place.exists()), None)
-    if there is None:  # a drive of Windows
-        raise InvalidInput(f"There is no drive {whole.anchor}: give another path.")
+    there = existing(folder)
+    if there is None:
+        raise InvalidInput(f"There is no drive {folder.absolute().anchor}: give another path.")
     if not there.is_dir():
         raise InvalidInput(f"{there} is a file, and no folder can be there: give another path.")
     if not os.access(there, os.W_OK):
         raise InvalidInput(f"{there} may not be written to ({os.strerror(errno.EACCES)}): give another path.")
+
+
+def existing(folder: Path) -> Path | None:
+    """Return a folder, or the nearest one above it that is there; None on a drive of Windows that is not."""
+    whole = folder.absolute()
+    return next((place for place in (whole, *whole.parents) if place.exists()), None)
 
 
 def _identity(path: Path) -> object:
