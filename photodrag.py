@@ -9,10 +9,9 @@
 Names are loaded when they are used, so that importing this module costs nothing.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from pipeline.cli.app import main
 
 if TYPE_CHECKING:
     from drag.editor import DragResult as DragResult
@@ -112,6 +111,15 @@ _HOMES = {
 }
 
 __all__ = ["main", *_HOMES]
+
+
+def main() -> None:
+    """The command `photodrag`."""
+    try:
+        from pipeline.cli.app import main as run
+    except KeyboardInterrupt:
+        sys.exit(130)
+    run()
 
 
 def __getattr__(name: str) -> Any:

@@ -106,7 +106,12 @@ def main() -> None:
         sys.exit(codes.TERMINATED)  # as an exception, so that temporary files are removed
 
     signal.signal(signal.SIGTERM, end)
-    code = run(sys.argv[1:])
+    try:
+        code = run(sys.argv[1:])
+    except SystemExit as ended:
+        if ended.code == codes.TERMINATED:
+            console.error("Terminated; no half file was left.")
+        raise
     try:
         sys.stdout.flush()
     except OSError:  # which `run` has said; Python's own try at the end would make another exit code of it

@@ -82,7 +82,7 @@ def batch(
             console.result(str(output / entry["output"]))
     console.notice(f"{len(result.done)} done, {len(result.skipped)} done before, {len(result.failed)} failed.")
     for entry in result.failed:
-        console.error(f"{entry['input']}: {entry['error']['message']}")
+        console.error_of(entry["input"], entry["error"]["message"])
     return codes.SOME_FAILED if result.failed else exit_code(*result.done, *result.skipped)
 
 

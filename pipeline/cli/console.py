@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -77,6 +78,11 @@ def error(message: str) -> None:
         _line("error", message)
     else:
         stderr.print(f"[bold red]photodrag:[/] {escape(message)}", soft_wrap=True)
+
+
+def error_of(file: Path | str, message: str) -> None:
+    """Say what went wrong with one file of several; a message that names it already is said as it is."""
+    error(message if str(file) in message else f"{file}: {message}")
 
 
 def notice(message: str, *, level: str = "info") -> None:

@@ -160,7 +160,7 @@ def _aligned(pipeline: "Pipeline", photos: Sequence[Path], *, alone: bool) -> "d
         except (PhotodragError, OSError) as error:
             if alone:
                 raise
-            console.error(f"{photo}: {error}")
+            console.error_of(photo, str(error))
     return found
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
 
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import photodrag
+from pipeline.cli.app import main
 from pipeline.photo import read_photo
 from tests.conftest import SMILE
 
@@ -118,6 +121,31 @@ def test_interruption(cli, photo, monkeypatch):
     assert code == 130
     assert "Interrupted" in err
     assert not photo.with_name("me-edited.png").exists()
+
+
+def test_sigterm_ends_it_with_a_sentence(capsys, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("pipeline.cli.app.run", lambda arguments: signal.raise_signal(signal.SIGTERM))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 143
+    assert capsys.readouterr().err == "photodrag: Terminated; no half file was left.\n"
+
+
+def test_ctrl_c_while_it_is_imported_is_no_traceback(monkeypatch):
+    class Interrupting:
+        def find_spec(self, name, path=None, target=None):
+            if name == "pipeline.cli.app":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "pipeline.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        photodrag.main()
+    assert ended.value.code == 130
 
 
 def test_landmarks(cli, photo, tmp_path):

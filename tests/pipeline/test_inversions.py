@@ -229,7 +229,7 @@ def test_photos_that_fail_do_not_stop_the_others(photo, capsys):
     assert out.split() == [str(path.with_name(f"{path.stem}.inv.safetensors")) for path in (photo, other)]
     said = " ".join(err.split())
     assert f"{grey}: No face was found" in said
-    assert f"{text}: {text} is no JPEG" in said
+    assert f"photodrag: {text} is no JPEG" in said  # which names the file itself
     assert run(["invert", str(grey), *PLAIN]) == 3
 
 
