@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from weights.errors import PhotodragError as PhotodragError
     from weights.errors import WeightsMissing as WeightsMissing
     from weights.load import load_generator as load_generator
+    from weights.memory import keep_freed_memory as keep_freed_memory
     from weights.store import Store as Store
 
 _HOMES = {
@@ -97,6 +98,7 @@ _HOMES = {
     "edit": "pipeline.api",
     "encode_photo": "pipeline.photo",
     "invert": "pipeline.api",
+    "keep_freed_memory": "weights.memory",
     "load_generator": "weights.load",
     "parse_drag": "drag.landmarks",
     "read_photo": "pipeline.photo",

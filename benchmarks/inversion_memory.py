@@ -29,8 +29,11 @@ MODES: dict[str, tuple[dict, dict]] = {
 }
 
 
-def measure(mode: str, size: int, steps: int, dtype: str, threads: int) -> dict:
-    """Invert a picture of the generator by one mode in this process; seconds a step and peak memory in MB."""
+def measure(mode: str, size: int, steps: int, dtype: str, threads: int, keep: bool) -> dict:
+    """Invert a picture of the generator by one mode in this process; seconds a step and peak memory in MB.
+
+    `keep` has it do as the commands do: keep freed memory for what is allocated next (weights/memory.py).
+    """
     import torch
 
     from benchmarks.fullsize import config_f
@@ -39,9 +42,12 @@ def measure(mode: str, size: int, steps: int, dtype: str, threads: int) -> dict:
     from weights.compute import resolve_dtype
     from weights.generator import Generator
     from weights.load import LoadedGenerator
+    from weights.memory import keep_freed_memory
     from weights.perceptual import Lpips
     from weights.store import Store
 
+    if keep:
+        keep_freed_memory()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     device = torch.device("cpu")
@@ -76,26 +82,33 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--dtype", nargs="+", default=["float32", "auto"])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--keep", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     own = ["--size", str(arguments.size), "--steps", str(arguments.steps), "--threads", str(arguments.threads)]
     if arguments.mode:
-        print(json.dumps(measure(arguments.mode, arguments.size, arguments.steps, *arguments.dtype, arguments.threads)))
+        a = arguments
+        print(json.dumps(measure(a.mode, a.size, a.steps, *a.dtype, a.threads, bool(a.keep))))
         return
     lines = [
         "# Memory of inversion",
         "",
         "Written by `python -m benchmarks.inversion_memory`: a random generator of config f, "
         f"{arguments.size} px, in a process of its own for each row. Peak of the whole process; seconds are medians",
-        f"over steps of all phases, on {arguments.threads} threads.",
+        f"over steps of all phases, on {arguments.threads} threads. The process keeps what it frees, as the",
+        "commands do (weights/memory.py); beside it, without that.",
         "",
-        "| mode | dtype | peak MB | s a step |",
-        "| --- | --- | --- | --- |",
+        "| mode | dtype | peak MB | s a step | peak MB without | s a step |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for mode in MODES:
         for dtype in arguments.dtype:
             command = [sys.executable, "-m", "benchmarks.inversion_memory", "--mode", mode, "--dtype", dtype, *own]
-            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            lines.append(f"| {mode} | {found['dtype']} | {found['memory']:.0f} | {found['seconds']:.2f} |")
+            cells = []
+            for keep in ("1", "0"):
+                run = subprocess.run([*command, "--keep", keep], check=True, capture_output=True, text=True)
+                found = json.loads(run.stdout)
+                cells.append(f"{found['memory']:.0f} | {found['seconds']:.2f}")
+            lines.append(f"| {mode} | {found['dtype']} | {' | '.join(cells)} |")
             print(lines[-1], flush=True)
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text("\n".join(lines) + "\n")

@@ -32,6 +32,7 @@ from pipeline.report import describe
 from pipeline.retarget import plan as plan_drags
 from weights.errors import InvalidInput, PhotodragError, WeightsMissing
 from weights.files import remove_leftovers, replacing, sha256
+from weights.memory import keep_freed_memory
 from weights.outputs import check_apart, check_folder, check_place
 from weights.store import Store
 
@@ -410,6 +411,7 @@ def _start(recipe: Recipe, settings: BatchSettings, threads: int) -> None:
     global _editor
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the batch itself, which ends its processes
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_freed_memory()
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     _editor = _Editor(recipe, settings)

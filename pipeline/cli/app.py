@@ -21,6 +21,7 @@ from pipeline.cli.presets import presets
 from pipeline.cli.retarget import retarget
 from pipeline.cli.weights import weights
 from weights.errors import PhotodragError
+from weights.memory import keep_freed_memory
 
 COMMANDS = (
     edit,
@@ -106,6 +107,7 @@ def main() -> None:
         sys.exit(codes.TERMINATED)  # as an exception, so that temporary files are removed
 
     signal.signal(signal.SIGTERM, end)
+    keep_freed_memory()
     try:
         code = run(sys.argv[1:])
     except SystemExit as ended:

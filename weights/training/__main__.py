@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from weights.errors import PhotodragError
+from weights.memory import keep_freed_memory
 from weights.training.settings import ExportSettings, TrainingSettings
 
 AsTraining = Annotated[TrainingSettings, Parameter(name="*")]
@@ -105,6 +106,7 @@ def _signals() -> Iterator[Callable[[], bool]]:
 
 def main(arguments: list[str]) -> int:
     """Run one command and return the exit code."""
+    keep_freed_memory()
     try:
         app(arguments, result_action="return_value", exit_on_error=False)
     except CycloptsError:  # which has been printed
