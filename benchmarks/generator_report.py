@@ -48,7 +48,7 @@ def update(report: Path, name: str, summary: Summary) -> None:
 
 
 def write_report(report: Path, metrics: list[Path]) -> None:
-    """Write the table of all generators in the JSON, and the curves of runs whose metrics are given."""
+    """Write the table of all generators in the JSON, and the curves of runs whose metrics are given, by older ones."""
     path = report.with_suffix(".json")
     kept: dict[str, dict] = json.loads(path.read_text()) if path.exists() else {}
     lines = [
@@ -79,10 +79,10 @@ def write_report(report: Path, metrics: list[Path]) -> None:
         for kind, words in (("samples", "samples, none chosen"), ("faces", "held-out faces, encoder, W+")):
             if report.with_name(f"{stem}-{kind}.jpg").exists():
                 lines += ["", f"{name}: {words}", "", f"![{name}: {words}]({stem}-{kind}.jpg)"]
-    curves = report.with_name(f"{report.stem}-curves.png")
     if metrics:
-        plot(metrics, curves)
-    if curves.exists():
+        runs = "-".join(file.parent.name for file in metrics)
+        plot(metrics, report.with_name(f"{report.stem}-curves-{runs}.png"))
+    for curves in sorted(report.parent.glob(f"{report.stem}-curves-*.png")):
         lines += ["", "Training, over pictures seen:", "", f"![curves]({curves.name})"]
     report.write_text("\n".join(lines) + "\n")
 

@@ -7,7 +7,7 @@ import sys
 # Of glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
-LARGEST, SPARE = 1 << 30, 1 << 29  # bytes
+LARGEST, SPARE = 1 << 30, 1 << 27  # bytes
 _CHOSEN = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
 
 
@@ -15,7 +15,7 @@ def keep_freed_memory() -> bool:
     """Have this process keep what it frees for what it allocates next, and tell whether it will.
 
     glibc hands blocks of more than 32 MB back to the system as they are freed, and the system clears every page of the
-    next one: with pictures of 1024 px that is half of an inversion's time. Here blocks of up to LARGEST bytes come from
+    next one: with pictures of 1024 px that is a third of an inversion's time. Here blocks of up to LARGEST bytes come from
     the heap, of whose end SPARE bytes stay. It is for programs, at their start: a library leaves that to them. Nothing
     is done without glibc, or where the environment says already how it is to be.
     """
