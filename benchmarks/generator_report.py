@@ -82,8 +82,11 @@ def write_report(report: Path, metrics: list[Path]) -> None:
     if metrics:
         runs = "-".join(file.parent.name for file in metrics)
         plot(metrics, report.with_name(f"{report.stem}-curves-{runs}.png"))
-    for curves in sorted(report.parent.glob(f"{report.stem}-curves-*.png")):
-        lines += ["", "Training, over pictures seen:", "", f"![curves]({curves.name})"]
+    curves = sorted(report.parent.glob(f"{report.stem}-curves-*.png"))
+    if curves:
+        lines += ["", "Training, over pictures seen:"]
+    for picture in curves:
+        lines += ["", f"![curves]({picture.name})"]
     report.write_text("\n".join(lines) + "\n")
 
 

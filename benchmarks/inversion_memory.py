@@ -82,12 +82,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--dtype", nargs="+", default=["float32", "auto"])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--keep", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--keep", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     own = ["--size", str(arguments.size), "--steps", str(arguments.steps), "--threads", str(arguments.threads)]
     if arguments.mode:
-        a = arguments
-        print(json.dumps(measure(a.mode, a.size, a.steps, *a.dtype, a.threads, bool(a.keep))))
+        (dtype,) = arguments.dtype
+        found = measure(arguments.mode, arguments.size, arguments.steps, dtype, arguments.threads, arguments.keep)
+        print(json.dumps(found))
         return
     lines = [
         "# Memory of inversion",
@@ -104,8 +105,8 @@ def main() -> None:
         for dtype in arguments.dtype:
             command = [sys.executable, "-m", "benchmarks.inversion_memory", "--mode", mode, "--dtype", dtype, *own]
             cells = []
-            for keep in ("1", "0"):
-                run = subprocess.run([*command, "--keep", keep], check=True, capture_output=True, text=True)
+            for keep in (["--keep"], []):
+                run = subprocess.run([*command, *keep], check=True, capture_output=True, text=True)
                 found = json.loads(run.stdout)
                 cells.append(f"{found['memory']:.0f} | {found['seconds']:.2f}")
             lines.append(f"| {mode} | {found['dtype']} | {' | '.join(cells)} |")
